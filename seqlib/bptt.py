@@ -1,0 +1,367 @@
+"""Backpropagation through time: by hand, how gradients fade and grow on the way, and what helps.
+
+Dimensions: B batch, T time, E input features, H hidden. Batch first. Rows are vectors here, as they are
+in a batch: h_t = tanh(x_t W_xh + h_{t-1} W_hh + b).
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from seqlib.gated import GRUCell, LSTMCell
+from seqlib.rnn import RNNCell, check_sizes
+
+Cell = RNNCell | GRUCell | LSTMCell
+State = Tensor | tuple[Tensor, ...]
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "ReLU": torch.relu,
+    "identity": lambda a: a,
+}
+
+
+# ---------------------------------------------------------------------------------------- by hand
+
+
+class Gradients(NamedTuple):
+    """dL/d(each argument of `rnn_states`)."""
+
+    x: Float[Tensor, "B T E"]
+    h_0: Float[Tensor, "B H"]
+    W_xh: Float[Tensor, "E H"]
+    W_hh: Float[Tensor, "H H"]
+    b: Float[Tensor, " H"]
+
+
+def backward_through_time(
+    x: Float[Tensor, "B T E"],
+    states: Float[Tensor, "B T1 H"],
+    W_xh: Float[Tensor, "E H"],
+    W_hh: Float[Tensor, "H H"],
+    dL_dh: Float[Tensor, "B T H"],
+) -> Gradients:
+    """Backpropagation through time of h_t = tanh(x_t W_xh + h_{t-1} W_hh + b), by hand (Werbos, 1990).
+
+    `states` holds h_0 to h_T, `dL_dh` what each state contributes to the loss directly, apart from its
+    effect on later states.
+    """
+    future = torch.zeros_like(states[:, 0])  # what later steps want changed about h_t
+    deltas = []  # dL/da_t, where h_t = tanh(a_t)
+    for t in reversed(range(x.shape[1])):
+        h_t = states[:, t + 1]
+        delta = (dL_dh[:, t] + future) * (1 - h_t**2)
+        future = delta @ W_hh.mT
+        deltas.append(delta)
+    delta = torch.stack(deltas[::-1], 1)  # (B, T, H)
+    return Gradients(
+        x=delta @ W_xh.mT,
+        h_0=future,
+        W_xh=x.flatten(0, 1).mT @ delta.flatten(0, 1),
+        W_hh=states[:, :-1].flatten(0, 1).mT @ delta.flatten(0, 1),
+        b=delta.sum((0, 1)),
+    )
+
+
+class _HandWritten(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, h_0: Tensor, W_xh: Tensor, W_hh: Tensor, b: Tensor) -> Tensor:
+        states = [h_0]
+        for a in (x @ W_xh + b).unbind(1):
+            states.append(torch.tanh(torch.addmm(a, states[-1], W_hh)))
+        stacked = torch.stack(states, 1)  # (B, T + 1, H)
+        ctx.save_for_backward(x, stacked, W_xh, W_hh)
+        return stacked[:, 1:].clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dL_dh: Tensor) -> tuple[Tensor, ...]:
+        x, states, W_xh, W_hh = ctx.saved_tensors
+        return tuple(backward_through_time(x, states, W_xh, W_hh, dL_dh))
+
+
+def rnn_states(
+    x: Float[Tensor, "B T E"],
+    h_0: Float[Tensor, "B H"],
+    W_xh: Float[Tensor, "E H"],
+    W_hh: Float[Tensor, "H H"],
+    b: Float[Tensor, " H"],
+) -> Float[Tensor, "B T H"]:
+    """All states of a tanh recurrence; its backward pass is `backward_through_time`, not autograd's."""
+    states: Tensor = _HandWritten.apply(x, h_0, W_xh, W_hh, b)  # type: ignore[no-untyped-call]
+    return states
+
+
+# ------------------------------------------------------------------------------ gradients over time
+
+
+def unroll(cell: Cell, x: Float[Tensor, "B T E"]) -> list[tuple[Float[Tensor, "B H"], ...]]:
+    """What a cell hands on after each step, from a zero state: (h_t,), or (h_t, c_t) for an LSTM.
+
+    Each part is a node of its own in the graph, so that dL/dh_t and dL/dc_t don't contain one another.
+    """
+    state: State = cell.initial_state(x)
+    for part in state if isinstance(state, tuple) else (state,):
+        part.requires_grad_()  # so that there is a graph even where the weights are frozen
+    states = []
+    for x_t in x.unbind(1):
+        state = cell(x_t, state)
+        parts = tuple(part.view_as(part) for part in (state if isinstance(state, tuple) else (state,)))
+        state = parts if isinstance(state, tuple) else parts[0]
+        states.append(parts)
+    return states
+
+
+def gradient_norms(
+    cell: Cell,
+    x: Float[Tensor, "B T E"],
+    *,
+    loss: Callable[[Float[Tensor, "B T H"]], Float[Tensor, ""]] | None = None,
+) -> Float[Tensor, " T"]:
+    """||dL/dh_t|| for every step t, in one backward pass.
+
+    `loss` takes the states (B, T, H); by default it is the sum of the last one. For an LSTM the state
+    is the pair (h_t, c_t). The norm runs over batch and features, in float64. Raises ValueError for a
+    loss that is not a scalar.
+    """
+    with torch.enable_grad():
+        states = unroll(cell, x)
+        h = torch.stack([parts[0] for parts in states], 1)  # (B, T, H)
+        value = h[:, -1].sum() if loss is None else loss(h)
+        if value.ndim:
+            raise ValueError(f"loss must return a scalar, got shape {tuple(value.shape)}")
+        nodes = [part for parts in states for part in parts]
+        # One call for all nodes. One call for each step would walk the tail of the graph T times over.
+        gradients = torch.autograd.grad(value, nodes, materialize_grads=True)
+    norms = torch.stack([gradient.double().norm() for gradient in gradients])
+    return norms.view(len(states), -1).norm(dim=1)
+
+
+def final_state_jacobians(cell: Cell, x: Float[Tensor, "1 T E"]) -> Float[Tensor, "T H S"]:
+    """dh_T/ds_t for every step t of one sequence; s_t is h_t, or for an LSTM (h_t, c_t), so S is H or 2H."""
+    with torch.enable_grad():
+        states = unroll(cell, x)
+        nodes = [part for parts in states for part in parts]
+        h_T = states[-1][0]
+        rows = torch.eye(h_T.shape[1], dtype=x.dtype)[:, None]  # (H, 1, H): one backward pass for all rows
+        found = torch.autograd.grad(h_T, nodes, rows, is_grads_batched=True, allow_unused=True)
+    # h_T doesn't depend on c_T, once h_T counts as a node of its own
+    parts = [torch.zeros_like(rows) if part is None else part for part in found]  # each (H, 1, H)
+    return torch.stack(parts)[:, :, 0].unflatten(0, (len(states), -1)).transpose(1, 2).flatten(2)
+
+
+@dataclass(frozen=True)
+class GradientFlow:
+    """How the gradient of L = v . h_T travels back through one sequence.
+
+    steps: t = 1..T. gradients: ||dL/dh_t|| at each of them. probed, jacobians: some steps t and
+    ||dh_T/dh_t|| (the largest singular value) there. sigma_max, rho: largest singular value and
+    spectral radius of W_hh, for a plain RNN.
+    """
+
+    steps: Int[Tensor, " T"]
+    gradients: Float[Tensor, " T"]
+    probed: Int[Tensor, " P"]
+    jacobians: Float[Tensor, " P"]
+    sigma_max: float | None
+    rho: float | None
+
+    @property
+    def half_life(self) -> float:
+        """Steps back in time in which the gradient halves, on average; negative where it grows instead.
+
+        The slope of a straight line through log2 ||dL/dh_t||, steps with gradient 0 left out; nan
+        where fewer than two are left.
+        """
+        seen = self.gradients > 0
+        if seen.sum() < 2:
+            return math.nan
+        t = self.steps[seen].double()
+        bits = self.gradients[seen].log2()
+        t, bits = t - t.mean(), bits - bits.mean()
+        slope = float((t * bits).sum() / (t * t).sum())  # bits gained with each step forward in time
+        return 1 / slope if slope else math.inf
+
+
+def gradient_flow(
+    cell: Cell, x: Float[Tensor, "1 T E"], v: Float[Tensor, " H"], *, probes: int = 24
+) -> GradientFlow:
+    """Measure the way of a gradient back through one sequence, from L = v . h_T to every earlier state."""
+    with torch.no_grad():
+        J = final_state_jacobians(cell, x)  # (T, H, S)
+        T = len(J)
+        probed = torch.linspace(0, T - 1, min(probes, T)).round().long()
+        sigma_max = rho = None
+        if isinstance(cell, RNNCell):
+            W_hh = cell.h_to_h.weight
+            sigma_max = float(torch.linalg.matrix_norm(W_hh, 2))
+            rho = spectral_radius(W_hh)
+        return GradientFlow(
+            steps=torch.arange(1, T + 1),
+            gradients=torch.linalg.vector_norm(v @ J, dim=-1),
+            probed=probed + 1,
+            jacobians=torch.linalg.matrix_norm(J[probed], 2),
+            sigma_max=sigma_max,
+            rho=rho,
+        )
+
+
+def spectral_radius(W: Float[Tensor, "H H"]) -> float:
+    """The largest absolute value of an eigenvalue."""
+    return float(torch.linalg.eigvals(W).abs().max())
+
+
+def random_cell(
+    kind: str,
+    input_size: int,
+    hidden_size: int,
+    *,
+    gain: float = 1.0,
+    orthogonal: bool = False,
+    activation: str = "tanh",
+    forget_bias: float = 1.0,
+    generator: torch.Generator,
+) -> Cell:
+    """An untrained cell in float64 whose recurrent matrix (each gate's, if it has gates) has a chosen size.
+
+    kind: "RNN", "LSTM" or "GRU". The matrix is Gaussian with spectral radius `gain`, or `gain` times
+    a random orthogonal matrix. `activation` (a name in ACTIVATIONS) is the RNN's, `forget_bias` the
+    LSTM's. Raises ValueError for names it doesn't know.
+    """
+    check_sizes(input_size=input_size, hidden_size=hidden_size)
+    if kind not in ("RNN", "LSTM", "GRU"):
+        raise ValueError(f"kind must be 'RNN', 'LSTM' or 'GRU', got {kind!r}")
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
+
+    def recurrent() -> Tensor:
+        W = torch.randn(hidden_size, hidden_size, generator=generator, dtype=torch.float64)
+        if orthogonal:
+            q, r = torch.linalg.qr(W)
+            return gain * q * r.diagonal().sign()  # the signs make it uniform over all orthogonal matrices
+        return gain * W / spectral_radius(W)
+
+    cell: Cell
+    if kind == "RNN":
+        cell = RNNCell(input_size, hidden_size, activation=ACTIVATIONS[activation])
+        x_to, h_to, gates = cell.x_to_h, cell.h_to_h, 1
+    elif kind == "LSTM":
+        cell = LSTMCell(input_size, hidden_size, forget_bias=forget_bias)
+        x_to, h_to, gates = cell.x_to_gates, cell.h_to_gates, 4
+    else:
+        cell = GRUCell(input_size, hidden_size)
+        x_to, h_to, gates = cell.x_to_gates, cell.h_to_gates, 3
+    cell.double().requires_grad_(False)
+    x_to.weight.copy_(
+        torch.randn(gates * hidden_size, input_size, generator=generator, dtype=torch.float64)
+        / input_size**0.5
+    )
+    h_to.weight.copy_(torch.cat([recurrent() for _ in range(gates)]))
+    if kind != "LSTM":
+        x_to.bias.zero_()
+    if h_to.bias is not None:
+        h_to.bias.zero_()
+    return cell
+
+
+# ------------------------------------------------------------------------------------ what helps
+
+
+def clip_by_norm(gradients: Sequence[Tensor], threshold: float) -> list[Tensor]:
+    """Gradients scaled together so that their common norm is at most `threshold` (Pascanu et al., 2013).
+
+    The direction stays. Raises ValueError for a threshold that is not positive.
+    """
+    if not threshold > 0:
+        raise ValueError(f"threshold must be positive, got {threshold}")
+    norm = torch.stack([gradient.norm() for gradient in gradients]).norm()
+    return [gradient * (threshold / norm.clamp(min=threshold)) for gradient in gradients]
+
+
+def clip_by_value(gradients: Sequence[Tensor], threshold: float) -> list[Tensor]:
+    """Every element cut off at +-`threshold`. The direction changes. Raises ValueError as `clip_by_norm`."""
+    if not threshold > 0:
+        raise ValueError(f"threshold must be positive, got {threshold}")
+    return [gradient.clamp(-threshold, threshold) for gradient in gradients]
+
+
+def windowed_states(cell: RNNCell, x: Float[Tensor, "B T E"], *, window: int) -> Float[Tensor, "B T H"]:
+    """All states, with the graph cut after every `window` steps (truncated BPTT; Williams and Peng, 1990).
+
+    The state is carried over each cut, only the gradient is not. Raises ValueError for window < 1.
+    """
+    if window < 1:
+        raise ValueError(f"window must be at least 1, got {window}")
+    h = cell.initial_state(x)
+    pieces = []
+    for piece in x.split(window, dim=1):
+        states, h = cell.unroll(piece, h.detach())
+        pieces.append(states)
+    return torch.cat(pieces, 1)
+
+
+def cliff_loss(w: Float[Tensor, "*S"], b: Float[Tensor, "*S"], *, steps: int = 50) -> Float[Tensor, "*S"]:
+    """(sigmoid(a_steps) - 0.7)^2 for a_t = w sigmoid(a_{t-1}) + b: a loss with a cliff.
+
+    One recurrent unit, the example of Pascanu et al. (2013).
+    """
+    a = torch.full_like(w, 0.5)
+    for _ in range(steps):
+        a = w * torch.sigmoid(a) + b
+    return (torch.sigmoid(a) - 0.7) ** 2
+
+
+def descend(
+    loss: Callable[[Tensor, Tensor], Tensor],
+    start: Float[Tensor, "2"],
+    *,
+    learning_rate: float,
+    steps: int,
+    threshold: float = math.inf,
+) -> tuple[Float[Tensor, "N 2"], Float[Tensor, " M"]]:
+    """Gradient descent in the plane: the points visited, and the gradients' norms before clipping."""
+    points, norms = [start], []
+    for _ in range(steps):
+        point = points[-1].clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(loss(point[0], point[1]), point)
+        norms.append(gradient.norm())
+        (gradient,) = clip_by_norm([gradient], threshold)
+        points.append((point - learning_rate * gradient).detach())
+    return torch.stack(points), torch.stack(norms)
+
+
+class DepthStatistics(NamedTuple):
+    """Spread of what flows through a deep network; index k is after k layers."""
+
+    activations: Float[Tensor, " L1"]
+    gradients: Float[Tensor, " L1"]
+
+
+def depth_statistics(
+    *, depth: int, width: int, scale: float, activation: str, generator: torch.Generator
+) -> DepthStatistics:
+    """Standard deviation of activations and of gradients in a random network, layer by layer.
+
+    Weights are Gaussian with standard deviation scale / sqrt(width), so that scale 1 is LeCun's
+    initialisation (1998) and scale sqrt(2) is He's (2015). Raises ValueError for an unknown activation.
+    """
+    check_sizes(depth=depth, width=width)
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
+    layer = torch.randn(width, width, generator=generator, dtype=torch.float64).requires_grad_()
+    layers = [layer]  # the input: `width` samples of `width` features
+    for _ in range(depth):
+        W = torch.randn(width, width, generator=generator, dtype=torch.float64) * scale / width**0.5
+        layers.append(ACTIVATIONS[activation](layers[-1] @ W))
+    seed = torch.randn(width, width, generator=generator, dtype=torch.float64)
+    gradients = torch.autograd.grad(layers[-1], layers, seed)
+    return DepthStatistics(
+        torch.stack([layer.detach().std() for layer in layers]), torch.stack([g.std() for g in gradients])
+    )

@@ -1,0 +1,62 @@
+"""The small data sets of the course. Everything is on the learner's disk; nothing is downloaded."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from sklearn.datasets import load_digits
+from torch import Tensor
+
+DATA = Path(__file__).parents[1] / "data"
+
+
+class Digits(NamedTuple):
+    """Handwritten digits, 8 by 8 pixels with grey values from 0 to 1, and which digit each is."""
+
+    images: Float[Tensor, "N 8 8"]
+    labels: Int[Tensor, " N"]
+
+
+def digits() -> tuple[Digits, Digits]:
+    """1,347 training and 450 test digits from scikit-learn (Alpaydin and Kaynak, 1998).
+
+    The last quarter of the file is the test part: other people wrote it, as the file is sorted by writer.
+    """
+    images, labels = load_digits(return_X_y=True)
+    images = torch.tensor(images / 16, dtype=torch.float32).view(-1, 8, 8)
+    labels = torch.tensor(labels, dtype=torch.int64)
+    return Digits(images[:1347], labels[:1347]), Digits(images[1347:], labels[1347:])
+
+
+def tales() -> tuple[str, str]:
+    """The course's own fables as text: the training part and the held-out part.
+
+    Raises FileNotFoundError with advice where the course's data folder is missing.
+    """
+    path = DATA / "tales.txt"
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path.name} is missing: seqlib looks for the folder data/ beside the folder seqlib/. "
+            "Install the package from the course's folder with pip install -e ."
+        )
+    train, held_out = path.read_text(encoding="ascii").split("\n* * *\n")
+    return train.strip() + "\n", held_out.strip() + "\n"
+
+
+def adding_problem(
+    *, sequences: int, length: int, generator: torch.Generator
+) -> tuple[Float[Tensor, "B T 2"], Float[Tensor, " B"]]:
+    """The adding problem (Hochreiter and Schmidhuber, 1997): add the two marked numbers.
+
+    Feature 0 is uniform in 0..1, feature 1 marks one step of the first half and one of the second.
+    Always answering 1 gives a mean squared error of 1/6. Raises ValueError for length < 2.
+    """
+    if length < 2:
+        raise ValueError(f"length must be at least 2, got {length}")
+    values = torch.rand(sequences, length, generator=generator)
+    half = length // 2
+    first = torch.randint(half, (sequences, 1), generator=generator)
+    second = torch.randint(half, length, (sequences, 1), generator=generator)
+    marks = torch.zeros(sequences, length).scatter(1, torch.cat([first, second], 1), 1.0)
+    return torch.stack([values, marks], -1), (values * marks).sum(1)

@@ -1,0 +1,227 @@
+"""Recurrent networks: one cell, the loop over time, stacks and directions, and a character model.
+
+Dimensions: B batch, T time, E input features, H hidden, V vocabulary, L layers, D directions. Batch first.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+from seqlib.decoding import sample
+
+
+class RNNCell(nn.Module):
+    r"""One step of an Elman network (Elman, 1990).
+
+    h_t = activation(W_xh x_t + W_hh h_{t-1} + b)
+    """
+
+    def __init__(
+        self, input_size: int, hidden_size: int, *, activation: Callable[[Tensor], Tensor] = torch.tanh
+    ) -> None:
+        super().__init__()
+        check_sizes(input_size=input_size, hidden_size=hidden_size)
+        self.activation = activation
+        self.x_to_h = nn.Linear(input_size, hidden_size)  # carries the only bias
+        self.h_to_h = nn.Linear(hidden_size, hidden_size, bias=False)
+
+    @property
+    def hidden_size(self) -> int:
+        return self.h_to_h.in_features
+
+    def forward(self, x: Float[Tensor, "B E"], h: Float[Tensor, "B H"]) -> Float[Tensor, "B H"]:
+        return self.activation(self.x_to_h(x) + self.h_to_h(h))
+
+    def initial_state(self, x: Float[Tensor, "B *rest"]) -> Float[Tensor, "B H"]:
+        """A zero state for a batch like `x`, with its dtype and device."""
+        return x.new_zeros(len(x), self.hidden_size)
+
+    def unroll(
+        self,
+        x: Float[Tensor, "B T E"],
+        h: Float[Tensor, "B H"],
+        *,
+        reverse: bool = False,
+        present: Bool[Tensor, "B T"] | None = None,
+    ) -> tuple[Float[Tensor, "B T H"], Float[Tensor, "B H"]]:
+        """All states of a sequence, and the last one computed.
+
+        With `reverse` the sequence is read from its end. Where `present` is False (padding) the state
+        is handed on unchanged.
+        """
+        # The input's share of all steps at once; only the recurrent share has to wait for its turn.
+        # unbind, because indexing [:, t] in the loop makes the backward pass quadratic in T.
+        inputs = self.x_to_h(x).unbind(1)  # T times (B, H)
+        steps = range(len(inputs))
+        W_hh = self.h_to_h.weight.mT
+        states = list(inputs)
+        for t in reversed(steps) if reverse else steps:
+            new = self.activation(torch.addmm(inputs[t], h, W_hh))
+            h = new if present is None else torch.where(present[:, t, None], new, h)
+            states[t] = h
+        return torch.stack(states, 1), h
+
+
+class RNN(nn.Module):
+    """A stack of recurrent layers, read in one or both directions; the counterpart of `torch.nn.RNN`.
+
+    Bidirectional layers (Schuster and Paliwal, 1997) concatenate the states of both directions.
+    """
+
+    def __init__(
+        self, input_size: int, hidden_size: int, num_layers: int = 1, bidirectional: bool = False
+    ) -> None:
+        super().__init__()
+        check_sizes(input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.num_layers = num_layers
+        self.num_directions = 2 if bidirectional else 1
+        sizes = [input_size] + [hidden_size * self.num_directions] * (num_layers - 1)
+        # Layer by layer, in each layer forward, then backward.
+        self.cells: list[RNNCell] = nn.ModuleList(  # type: ignore[assignment]  # it can't say what it holds
+            RNNCell(size, hidden_size) for size in sizes for _ in range(self.num_directions)
+        )
+
+    @classmethod
+    def from_torch(cls, module: nn.RNN) -> "RNN":
+        """The same network as a `torch.nn.RNN`, with its weights copied.
+
+        Raises ValueError for ReLU, dropout or missing biases.
+        """
+        if module.nonlinearity != "tanh" or module.dropout or not module.bias:
+            raise ValueError("module must be an nn.RNN with tanh, bias and no dropout, got " + repr(module))
+        ours = cls(module.input_size, module.hidden_size, module.num_layers, module.bidirectional)
+        ours.to(module.all_weights[0][0].dtype)
+        with torch.no_grad():
+            for cell, (W_ih, W_hh, b_ih, b_hh) in zip(ours.cells, module.all_weights, strict=True):
+                cell.x_to_h.weight.copy_(W_ih)
+                cell.h_to_h.weight.copy_(W_hh)
+                cell.x_to_h.bias.copy_(b_ih + b_hh)  # two biases that are only ever added to each other
+        return ours
+
+    def forward(
+        self, x: Float[Tensor, "B T E"] | PackedSequence, h_0: Float[Tensor, "LD B H"] | None = None
+    ) -> tuple[Float[Tensor, "B T DH"] | PackedSequence, Float[Tensor, "LD B H"]]:
+        """The last layer's states (B, T, D*H), and the last state of every layer and direction (L*D, B, H).
+
+        A `PackedSequence` (sequences of several lengths) gives a `PackedSequence`. Raises ValueError
+        where the sizes of `x` or `h_0` don't fit the network.
+        """
+        if isinstance(x, PackedSequence):
+            return self._forward_packed(x, h_0)
+        return self._run(x, h_0, present=None)
+
+    def _forward_packed(
+        self, x: PackedSequence, h_0: Float[Tensor, "LD B H"] | None
+    ) -> tuple[PackedSequence, Float[Tensor, "LD B H"]]:
+        # A packed sequence is sorted by length; its own two index tensors lead there and back.
+        if h_0 is not None and x.sorted_indices is not None:
+            h_0 = h_0[:, x.sorted_indices]
+        padded, lengths = pad_packed_sequence(PackedSequence(x.data, x.batch_sizes), batch_first=True)
+        present = torch.arange(padded.shape[1]) < lengths[:, None]  # (B, T)
+        output, h_n = self._run(padded, h_0, present=present.to(padded.device))
+        if x.unsorted_indices is not None:
+            h_n = h_n[:, x.unsorted_indices]
+        data = pack_padded_sequence(output, lengths, batch_first=True).data
+        return PackedSequence(data, x.batch_sizes, x.sorted_indices, x.unsorted_indices), h_n
+
+    def _run(
+        self,
+        x: Float[Tensor, "B T E"],
+        h_0: Float[Tensor, "LD B H"] | None,
+        *,
+        present: Bool[Tensor, "B T"] | None,
+    ) -> tuple[Float[Tensor, "B T DH"], Float[Tensor, "LD B H"]]:
+        if x.ndim != 3 or x.shape[2] != self.input_size or x.shape[1] == 0:
+            raise ValueError(f"x must have shape (B, T, {self.input_size}) with T > 0, got {tuple(x.shape)}")
+        shape = (self.num_layers * self.num_directions, len(x), self.hidden_size)
+        if h_0 is None:
+            h_0 = x.new_zeros(shape)
+        elif h_0.shape != shape:
+            raise ValueError(f"h_0 must have shape (L*D, B, H) = {shape}, got {tuple(h_0.shape)}")
+
+        last = []
+        for layer in range(self.num_layers):
+            read = []
+            for direction in range(self.num_directions):
+                k = layer * self.num_directions + direction
+                states, h = self.cells[k].unroll(x, h_0[k], reverse=direction == 1, present=present)
+                read.append(states)
+                last.append(h)
+            x = torch.cat(read, -1)  # (B, T, D*H)
+        return x, torch.stack(last)
+
+
+class CharOutput(NamedTuple):
+    """Every tensor of one pass of a `CharRNN`."""
+
+    one_hot: Float[Tensor, "B T V"]
+    states: Float[Tensor, "B T H"]
+    logits: Float[Tensor, "B T V"]
+
+    @property
+    def probabilities(self) -> Float[Tensor, "B T V"]:
+        return self.logits.softmax(-1)
+
+
+class CharRNN(nn.Module):
+    """A character model: what comes next, given all characters so far (Mikolov et al., 2010; Graves, 2013).
+
+    One-hot input, one recurrent layer, one linear read-out shared by all steps.
+    """
+
+    def __init__(self, vocabulary_size: int, hidden_size: int) -> None:
+        super().__init__()
+        check_sizes(vocabulary_size=vocabulary_size, hidden_size=hidden_size)
+        self.cell = RNNCell(vocabulary_size, hidden_size)
+        self.h_to_y = nn.Linear(hidden_size, vocabulary_size)
+
+    def forward(self, tokens: Int[Tensor, "B T"], h: Float[Tensor, "B H"] | None = None) -> CharOutput:
+        """Logits for the token after each of `tokens`, starting from the state `h` (zero if not given).
+
+        Raises ValueError for a token outside of the vocabulary.
+        """
+        V = self.h_to_y.out_features
+        if tokens.numel() and not 0 <= int(tokens.min()) <= int(tokens.max()) < V:
+            raise ValueError(f"tokens must lie in 0..{V - 1}, got {int(tokens.min())}..{int(tokens.max())}")
+        one_hot = F.one_hot(tokens, V).to(self.h_to_y.weight.dtype)
+        states, _ = self.cell.unroll(one_hot, self.cell.initial_state(one_hot) if h is None else h)
+        return CharOutput(one_hot, states, self.h_to_y(states))
+
+    @torch.no_grad()
+    def generate(
+        self,
+        prompt: Int[Tensor, "B T"],
+        *,
+        length: int,
+        generator: torch.Generator | None = None,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+    ) -> Int[Tensor, "B T_plus_length"]:
+        """`prompt` and `length` more tokens, each drawn given all before it.
+
+        `temperature` 0 takes the likeliest token every time. Raises ValueError for an empty prompt.
+        """
+        if prompt.shape[1] == 0:
+            raise ValueError("prompt must hold at least one token: it starts the state")
+        tokens, new, h = [prompt], prompt, None
+        for _ in range(length):
+            output = self(new, h)
+            h, logits = output.states[:, -1], output.logits[:, -1]
+            drawn = sample(logits, temperature=temperature, top_k=top_k, generator=generator)
+            new = drawn[:, None]  # (B, 1)
+            tokens.append(new)
+        return torch.cat(tokens, 1)
+
+
+def check_sizes(**sizes: int) -> None:
+    """Raise ValueError for the first size that is not a positive integer, by its name."""
+    for name, size in sizes.items():
+        if not isinstance(size, int) or size < 1:
+            raise ValueError(f"{name} must be a positive integer, got {size!r}")

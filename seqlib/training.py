@@ -1,0 +1,102 @@
+"""Training loops that show their progress, stop when asked and lose nothing."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+
+@dataclass
+class History:
+    """What a training run leaves behind, apart from the trained model.
+
+    `losses` has one number a step, `gradient_norms` the global norm of the gradient before clipping.
+    `stopped` says why it ended: "finished", "interrupted" (by the learner) or "diverged" (the loss or its
+    gradient was no finite number; the model keeps the parameters it had before that step).
+    """
+
+    losses: list[float] = field(default_factory=list)
+    gradient_norms: list[float] = field(default_factory=list)
+    stopped: str = "finished"
+
+    def __repr__(self) -> str:
+        return f"History({len(self.losses)} steps, {self.stopped})"
+
+
+def minibatches(
+    *tensors: Tensor, batch_size: int, generator: torch.Generator
+) -> Iterator[tuple[Tensor, ...]]:
+    """Endless batches of matching rows; every row once before any comes again.
+
+    Rows that don't fill a last batch are left out of that round. Raises ValueError for tensors of
+    different lengths or a batch larger than the data.
+    """
+    lengths = {len(tensor) for tensor in tensors}
+    if len(lengths) != 1:
+        raise ValueError(f"tensors must have the same length, got {sorted(lengths)}")
+    rows = lengths.pop()
+    if not 1 <= batch_size <= rows:
+        raise ValueError(f"batch_size must lie in 1..{rows}, the number of rows, got {batch_size}")
+
+    def batches() -> Iterator[tuple[Tensor, ...]]:
+        while True:
+            order = torch.randperm(rows, generator=generator)
+            for chosen in order[: rows - rows % batch_size].split(batch_size):
+                yield tuple(tensor[chosen] for tensor in tensors)
+
+    return batches()
+
+
+def fit(
+    model: nn.Module,
+    loss: Callable[[], Tensor],
+    *,
+    steps: int,
+    learning_rate: float,
+    clip_norm: float | None = None,
+    one_cycle: bool = False,
+    label: str = "training",
+) -> History:
+    """Train `model` with Adam (Kingma and Ba, 2015) for `steps` calls of `loss()`.
+
+    `loss()` draws its own batch and returns a scalar. The gradient is clipped to the global norm
+    `clip_norm` if one is given. With `one_cycle` the learning rate rises to `learning_rate` and falls
+    again (Smith, 2018).
+    Interrupting the kernel ends the training early: the model keeps what it has learnt so far. Raises
+    ValueError for steps or rates that make no sense, and for a loss that is not a scalar.
+    """
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1, got {steps}")
+    if not 0 < learning_rate < math.inf:
+        raise ValueError(f"learning_rate must be positive and finite, got {learning_rate}")
+    if clip_norm is not None and not clip_norm > 0:
+        raise ValueError(f"clip_norm must be positive or None, got {clip_norm}")
+    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
+    schedule = None
+    if one_cycle:
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=steps)
+    history = History()
+    model.train()
+    try:
+        for _ in tqdm(range(steps), desc=label):
+            value = loss()
+            if value.ndim:
+                raise ValueError(f"loss must return a scalar, got shape {tuple(value.shape)}")
+            optimizer.zero_grad()
+            value.backward()
+            norm = float(nn.utils.clip_grad_norm_(model.parameters(), clip_norm or math.inf))
+            if not (math.isfinite(value.item()) and math.isfinite(norm)):
+                history.stopped = "diverged"
+                break
+            optimizer.step()
+            if schedule:
+                schedule.step()
+            history.losses.append(value.item())
+            history.gradient_norms.append(norm)
+    except KeyboardInterrupt:
+        history.stopped = "interrupted"
+    model.eval()
+    return history
