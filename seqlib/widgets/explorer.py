@@ -1,0 +1,277 @@
+"""Controls above a picture that follows them: one widget for all of the course's explorers.
+
+matplotlib draws everything, as SVG. What does not move (axes, ticks, labels) is drawn once; what moves is
+drawn again for each new value and laid exactly over it, so that a step of a slider sends some kilobytes and
+takes some milliseconds. Both parts are `ipywidgets.HTML`, which every notebook front end shows without an
+extension.
+"""
+
+import html
+import io
+import re
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import ipywidgets
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis, Tick
+from matplotlib.backends.backend_svg import RendererSVG
+from matplotlib.figure import Figure, FigureBase
+
+from seqlib.figures import style
+
+_POINTS_PER_INCH = 72  # at this resolution matplotlib's pixels are SVG's units
+
+
+class Explorer(ipywidgets.VBox):
+    """A picture with controls, drawn again whenever one of them changes.
+
+        figure, ax = new_figure(7, 4)
+        [line] = ax.plot(np.arange(100), np.ones(100))
+        ax.set_ylim(0, 1)
+
+        Explorer(
+            lambda rate: rate ** np.arange(100),
+            lambda line, trace: line.set_ydata(trace),
+            figure=figure,
+            artists=line,
+            describe=lambda trace: f"The curve has fallen to {trace[-1]:.2f} after 99 steps.",
+            rate=FloatSlider(description="Rate", value=0.9, min=0.5, max=1.0, step=0.01),
+        )
+
+    `compute(**values)` gets the controls' values by the controls' keyword names and returns any object, the
+    trace. `update(artists, trace)` sets the artists' data. `artists` is one artist or whatever holds those
+    that move (a list, dict, NamedTuple, dataclass, also nested; axes and things that are no artists may be
+    among them). They are drawn over everything that does not move: a legend that lines may cross belongs to
+    them. `update` may also change axis limits, ticks, labels or anything else in the figure; the unmoving
+    part is then drawn again too, which takes longer. `describe(trace)` is the picture in words for those
+    who don't see it. The layout is settled by the first drawing and kept.
+
+    An exception raised while drawing for new values is shown under the controls and kept in `error`; the
+    last good picture stays. One raised by the very first drawing is raised by the constructor. `trace` is
+    the last good trace.
+
+    Raises TypeError or ValueError, naming the argument, where one is not as described.
+    """
+
+    def __init__(
+        self,
+        compute: Callable[..., Any],
+        update: Callable[[Any, Any], object],
+        *,
+        figure: Figure,
+        artists: Any,
+        describe: Callable[[Any], str],
+        **controls: Any,
+    ) -> None:
+        for name, function in (("compute", compute), ("update", update), ("describe", describe)):
+            if not callable(function):
+                raise TypeError(f"{name} must be a function, got {function!r}")
+        _check_figure(figure)
+        _check_controls(controls)
+        moving = _moving_artists(figure, artists)
+
+        self.figure, self.artists, self.controls = figure, artists, controls
+        self.trace: Any = None
+        self.error = ""
+        self._compute, self._update, self._describe = compute, update, describe
+        self._moving = moving
+        self._view: object = None  # what of the axes the background was drawn for
+        for artist in moving:
+            artist.set_animated(True)
+        self._dpi = figure.dpi  # for the PNG, and for the size on the screen
+        width = f"{figure.bbox.width:.0f}px"
+        figure.set_dpi(_POINTS_PER_INCH)
+
+        # Both lie in the same cell of a grid, so one over the other.
+        cell = {"grid_area": "1 / 1 / 2 / 2", "width": "100%", "margin": "0"}
+        self._background, self._overlay = (ipywidgets.HTML(layout=cell) for _ in range(2))
+        picture = ipywidgets.GridBox(
+            [self._background, self._overlay], layout={"grid_template_columns": "100%"}
+        )
+        self._message = ipywidgets.HTML(layout={"display": "none"})
+        columns = "repeat(auto-fit, minmax(min(100%, 300px), 1fr))"
+        panel = ipywidgets.GridBox(list(controls.values()), layout={"grid_template_columns": columns})
+        super().__init__([panel, self._message, picture], layout={"max_width": width})
+
+        self._draw()
+        longest = max(len(control.description) for control in controls.values())
+        for control in controls.values():
+            control.layout.width = "auto"
+            if "description_width" in control.style.keys:
+                control.style.description_width = f"{longest + 1}ch"
+            control.observe(self.redraw, "value")
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The controls' present values by name."""
+        return {name: control.value for name, control in self.controls.items()}
+
+    def redraw(self, _change: object = None) -> None:
+        """Draw the picture for the controls' present values, or say what went wrong."""
+        try:
+            self._draw()
+        except Exception as error:  # whatever the lesson's own functions raise
+            self.error = f"{type(error).__name__}: {error}"
+        else:
+            self.error = ""
+        self._message.value = _MESSAGE.format(html.escape(self.error)) if self.error else ""
+        self._message.layout.display = None if self.error else "none"
+
+    def _draw(self) -> None:
+        trace = self._compute(**self.values)
+        with style.look():
+            self._update(self.artists, trace)
+            description = self._describe(trace)
+            if not isinstance(description, str):
+                raise TypeError(f"describe must return a str, got {description!r}")
+            attributes = f'role="img" aria-label="{html.escape(description)}"'
+            background = self._draw_background() if self._background_changed() else None
+            moving = self._svg(self._draw_moving, attributes, name=self._overlay.model_id)
+        self.trace = trace
+        if background is not None:
+            # First both in one message, so that no frame shows the one without the other.
+            self._overlay.value = f'<div style="display:grid">{background}{moving}</div>'
+            self._background.value = background
+        self._overlay.value = moving
+
+    def _draw_background(self) -> str:
+        background = self._svg(self.figure.draw, 'aria-hidden="true"', name=self._background.model_id)
+        self.figure.set_layout_engine("none")  # keeps the places that the first drawing found
+        self._view = _view(self.figure)
+        for artist in self.figure.findobj():
+            artist.stale = False
+        return background
+
+    def _draw_moving(self, renderer: RendererSVG) -> None:
+        for artist in self._moving:
+            artist.draw(renderer)
+
+    def _background_changed(self) -> bool:
+        """matplotlib marks as stale whatever was set since it was drawn.
+
+        Limits count as stale even if set to what they were, so axes are compared by what they show.
+        """
+        if self._view is None:
+            return True
+        if not self.figure.stale:
+            return False
+        moving = {part for artist in self._moving for part in artist.findobj()}
+        still = (a for a in self.figure.findobj() if a not in moving and not isinstance(a, _CONTAINERS))
+        return _view(self.figure) != self._view or any(artist.stale for artist in still)
+
+    def _svg(self, draw: Callable[[RendererSVG], None], attributes: str, *, name: str) -> str:
+        """An SVG element of what `draw` draws. Its ids begin with `name`: they must be unique in a page."""
+        width, height = self.figure.bbox.size
+        text = io.StringIO()
+        renderer = _Renderer(width, height, text, image_dpi=2 * _POINTS_PER_INCH, metadata={"Date": None})
+        renderer.writer.flush()
+        head = text.tell()  # an XML declaration, metadata, and a style that would reach the whole page
+        draw(renderer)
+        renderer.finalize()
+        body = _REFERENCE.sub(rf"\g<0>{name[:8]}-", text.getvalue()[head:])
+        return _SVG.format(width=width, height=height, attributes=attributes, body=_LONG.sub(r"\1", body))
+
+    def _png(self) -> bytes:
+        with style.look():
+            png = io.BytesIO()
+            self.figure.savefig(png, format="png", dpi=self._dpi, metadata={"Software": None})
+            return png.getvalue()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={_short(v)}' for name, v in self.values.items())})"
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
+        """The widget, and for viewers without a kernel its present picture."""
+        bundle = super()._repr_mimebundle_(**kwargs)
+        return {**bundle, "text/plain": repr(self), "image/png": b64encode(self._png()).decode()}
+
+
+class _Renderer(RendererSVG):
+    """Without groups: they only carry ids, and the same ones in every picture of a page."""
+
+    def open_group(self, s: str, gid: str | None = None) -> None:
+        pass
+
+    def close_group(self, s: str) -> None:
+        pass
+
+
+_CONTAINERS = (FigureBase, Axes, Axis, Tick)  # stale as soon as anything in them is
+_SVG = (
+    '<svg viewBox="0 0 {width:g} {height:g}" {attributes} style="display:block; width:100%; grid-area:1/1; '
+    'stroke-linejoin:round; stroke-linecap:butt">{body}'
+)
+_REFERENCE = re.compile(r' id="|href="#|url\(#')
+_LONG = re.compile(r"(\d\d\.\d\d)\d+")  # a hundredth of a point is enough for coordinates
+_MESSAGE = (
+    '<div role="alert" style="background:#FDECEA; color:#611A15; padding:4px 8px; line-height:1.4; '
+    'white-space:pre-wrap; overflow-wrap:anywhere">{}</div>'
+)
+
+
+def _short(value: object) -> str:
+    return repr(float(f"{value:.6g}") if isinstance(value, float) else value)
+
+
+def _view(figure: Figure) -> list[object]:
+    """What the axes show that may be set again without being changed."""
+    view: list[object] = []
+    for ax in figure.findobj(Axes):
+        view.append((ax.get_visible(), ax.axison, ax.get_aspect(), ax.get_position(original=True).bounds))
+        for axis in (child for child in ax.get_children() if isinstance(child, Axis)):
+            view.append((axis.get_visible(), axis.get_scale(), *axis.get_view_interval()))
+            view.append((*axis.get_majorticklocs(), *axis.get_minorticklocs()))
+    return view
+
+
+def _moving_artists(figure: Figure, artists: Any) -> list[Artist]:
+    """The artists that `artists` holds, in the order in which matplotlib draws them."""
+    found = list(dict.fromkeys(_flatten(artists)))
+    if not found:
+        raise ValueError(f"artists must hold the artists that move, got {artists!r}")
+    drawn_by = figure.findobj(lambda artist: isinstance(artist, (FigureBase, Axes)))
+    drawn = {child for parent in drawn_by for child in parent.get_children()}
+    for artist in found:
+        if artist not in drawn:
+            raise ValueError(f"artists must be drawn by the figure or its axes, and {artist} is not")
+    return sorted(
+        found, key=lambda a: (a.axes.get_zorder(), a.get_zorder()) if a.axes else (a.get_zorder(), 0)
+    )
+
+
+def _flatten(holder: Any) -> Iterator[Artist]:
+    if isinstance(holder, (FigureBase, Axes)):
+        return  # held for `update`'s convenience; they do not move as a whole
+    if isinstance(holder, Artist):
+        yield holder
+    elif isinstance(holder, Mapping):
+        for value in holder.values():
+            yield from _flatten(value)
+    elif isinstance(holder, (list, tuple, set)):
+        for value in holder:
+            yield from _flatten(value)
+    elif hasattr(holder, "__dict__") and not callable(holder):
+        yield from _flatten(vars(holder))
+
+
+def _check_figure(figure: Any) -> None:
+    if not isinstance(figure, Figure):
+        raise TypeError(f"figure must be a matplotlib Figure, got {figure!r}")
+    if figure.canvas.manager is not None:
+        raise ValueError(
+            "figure must be made outside pyplot, by seqlib.figures.style.new_figure: "
+            "a notebook shows pyplot's figures by itself, so this one would appear twice"
+        )
+
+
+def _check_controls(controls: Mapping[str, Any]) -> None:
+    if not controls:
+        raise ValueError("controls must be given by name, such as gain=FloatSlider(description='Gain')")
+    for name, control in controls.items():
+        if not (isinstance(control, ipywidgets.DOMWidget) and control.has_trait("value")):
+            raise TypeError(f"{name} must be an ipywidgets control with a value, got {control!r}")
+        if not getattr(control, "description", ""):
+            raise ValueError(f"{name} must have a description: it is the control's label")
