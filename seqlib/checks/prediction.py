@@ -1,0 +1,105 @@
+"""Predict first: a guess that is written down before the measurement, and compared with it afterwards."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from seqlib.checks.report import box, paragraph
+
+Guess = int | float | str
+EMPTY = "no prediction yet: put your guess into the cell above and run it again"
+
+
+@dataclass(frozen=True, repr=False)
+class Prediction:
+    """A question, and what the learner expects.
+
+        prediction = Prediction("How many steps until the gradient is halved?", guess=None, unit="steps")
+        prediction.compare(8)
+
+    With `choices`, the guess is one of them; without, it is a finite number. None: nobody has guessed yet.
+    """
+
+    question: str
+    choices: Sequence[Guess] | None = None
+    guess: Guess | None = None
+    unit: str = ""
+
+    def __post_init__(self) -> None:
+        if self.guess is not None:
+            self._examine(self.guess, "guess")
+
+    def __repr__(self) -> str:
+        return f"{self.question}\n  {self._answer}"
+
+    def _repr_html_(self) -> str:
+        return box(self.question, paragraph(self._answer), "#0072B2")
+
+    def compare(self, measured: Any, *, within: float | int = 1.1) -> "Comparison":
+        """The guess beside what was measured.
+
+        A choice is right or not. Numbers count as close where neither is more than `within` times the other.
+        """
+        if not within >= 1:
+            raise ValueError(f"within is a factor, at least 1, got {within}")
+        measured = measured.item() if hasattr(measured, "item") else measured  # a tensor or NumPy number
+        self._examine(measured, "measured")
+        return Comparison(self.guess, measured, self.unit, None if self.choices is not None else within)
+
+    @property
+    def _answer(self) -> str:
+        if self.guess is not None:
+            return f"your prediction: {shown(self.guess, self.unit)}"
+        if self.choices is not None:
+            return f"{EMPTY} (one of {', '.join(repr(choice) for choice in self.choices)})"
+        return EMPTY
+
+    def _examine(self, value: Guess, name: str) -> None:
+        if self.choices is not None:
+            if value not in self.choices:
+                raise ValueError(f"{name} must be one of {list(self.choices)}, got {value!r}")
+        elif isinstance(value, (bool, str)) or not math.isfinite(value):
+            raise ValueError(f"{name} must be a finite number, got {value!r}")
+
+
+@dataclass(frozen=True, repr=False)
+class Comparison:
+    """A guess (or None) beside what was measured; `within` is the factor that counts as close, if any."""
+
+    guess: Guess | None
+    measured: Guess
+    unit: str
+    within: float | int | None
+
+    @property
+    def close(self) -> bool:
+        """Whether the guess was right; False where there was none."""
+        if self.within is None or isinstance(self.guess, str) or isinstance(self.measured, str):
+            return self.guess == self.measured
+        if self.guess is None:
+            return False
+        small, large = sorted((abs(self.guess), abs(self.measured)))
+        same_sign = self.guess * self.measured > 0
+        return self.guess == self.measured or (same_sign and large <= self.within * small)
+
+    def __repr__(self) -> str:
+        measured = shown(self.measured, self.unit)
+        if self.guess is None:
+            return f"No prediction was made. Measured: {measured}"
+        return f"You said {shown(self.guess, self.unit)}, measured: {measured} ({self._verdict})"
+
+    def _repr_html_(self) -> str:
+        return box(repr(self), "", "#009E73" if self.close else "#0072B2")
+
+    @property
+    def _verdict(self) -> str:
+        if self.within is None:
+            return "right" if self.close else "it came out otherwise"
+        return f"{'within' if self.close else 'not within'} a factor of {self.within:g}"
+
+
+def shown(value: Guess, unit: str) -> str:
+    """A number to four digits (integers in full), with its unit."""
+    text = f"{value + 0.0:.4g}" if isinstance(value, float) else str(value)
+    return f"{text} {unit}".strip()
