@@ -25,7 +25,7 @@ def difference(
     in dtype (if `dtypes`) and in every element within `tolerance`, relative and absolute (if `values`).
     `letters` names the axes ("B T H") of a result that is one tensor.
     """
-    rest: dict[str, Any] = dict(tolerance=tolerance, letters=letters, values=values, dtypes=dtypes)
+    rest: dict[str, Any] = dict(tolerance=tolerance, values=values, dtypes=dtypes)
     if isinstance(expected, Mapping):
         if not isinstance(got, Mapping):
             return f"{_capital(place)} should be a dictionary, not {described(got)}."
@@ -45,7 +45,7 @@ def difference(
         )
         return next(filter(None, found), None)
     if isinstance(expected, Tensor):
-        return _tensor_difference(expected, got, **rest, place=place)
+        return _tensor_difference(expected, got, letters=letters, **rest, place=place)
     if isinstance(expected, numbers.Real):
         if isinstance(got, Tensor) and got.numel() == 1:
             got = got.item()
@@ -78,7 +78,7 @@ def _tensor_difference(
     if bool(wanted.isfinite().all()) and not bool(given.isfinite().all()):
         kind = "NaN" if bool(given.isnan().any()) else "infinity"
         return f"{_capital(place)} contains {kind}{_where(~given.isfinite(), axes)}."
-    off = ~torch.isclose(given, wanted, rtol=tolerance, atol=tolerance)
+    off = ~torch.isclose(given, wanted, rtol=tolerance, atol=tolerance, equal_nan=True)
     if not values or not bool(off.any()):
         return None
     first = tuple(off.nonzero()[0].tolist())
@@ -102,8 +102,10 @@ def described(value: Any) -> str:
         return f"a {_dtype(value)} tensor of shape {tuple(value.shape)}"
     if isinstance(value, (tuple, list)):
         return f"a {type(value).__name__} of {len(value)}"
-    if isinstance(value, (bool, int, float, str)):
-        return repr(value) if len(repr(value)) < 30 else f"a {type(value).__name__}"
+    if isinstance(value, float):
+        return _short(value)
+    if isinstance(value, (bool, int, str)) and len(repr(value)) < 30:
+        return repr(value)
     return f"a {type(value).__name__}"
 
 

@@ -12,7 +12,8 @@
     rnn_step.solution()      # the reference's source
 
 A mistake is data: a message and a small wrong implementation. Whoever computes the same as that
-implementation, and not what the reference computes, gets that message.
+implementation, and not what the reference computes, gets that message. So does whoever raises the same
+exception as a mistake that raises one.
 """
 
 import dis
@@ -131,7 +132,7 @@ class Exercise:
             outcome = call(function, args, seconds=deadline - time.monotonic(), seed=len(trials))
             printed = printed if trials else outcome.printed
             if outcome.error is not None:
-                return *self._failure(function, outcome.error, args), printed
+                return *self._failure(function, outcome.error, case), printed
             if changed := self._changed(args, _draw(case)):
                 message = f"It changes its argument {changed} in place. Make a new tensor instead."
                 return "wrong", message, printed
@@ -143,14 +144,12 @@ class Exercise:
         truths = [self._trial(self.reference, case) for case in cases]
         try:
             problem = self._problem(truths, trials)
-            if problem:
-                for message, mistake in self.mistakes.items():
-                    mistaken = [self._trial(mistake, case) for case in cases]
-                    if not self._problem(mistaken, trials, dtypes=False):
-                        return "mistake", message, printed
         except Exception as error:  # it looks right, but `observe` can't follow its graph back
             return "error", f"Its result could not be examined: {_last_line(error)}", printed
         if problem:
+            for message, mistake in self.mistakes.items():
+                if self._explains(mistake, cases, trials):
+                    return "mistake", message, printed
             return "wrong", f"{problem}\n{self.look}".strip(), printed
         if difference(trials[0].result, repeated.result, tolerance=self.tolerance):
             return "mistake", self._unrepeatable(args), printed
@@ -172,6 +171,14 @@ class Exercise:
                 return problem
         return None
 
+    def _explains(self, mistake: Function, cases: list[Case], trials: list["Trial"]) -> bool:
+        """Whether the mistake comes to the same results."""
+        try:
+            mistaken = [self._trial(mistake, case) for case in cases]
+            return not self._problem(mistaken, trials, dtypes=False)
+        except Exception:  # a mistake that raises explains a function that raises, and no result
+            return False
+
     def _refusal(self, function: Any) -> str:
         """Why `function` can't be called as the exercise calls it; empty where it can."""
         if not callable(function):
@@ -190,14 +197,21 @@ class Exercise:
             return f"It is called with {len(self.parameters)} arguments ({mine}), but takes ({yours})."
         return ""
 
-    def _failure(self, function: Function, error: BaseException, args: tuple[Any, ...]) -> tuple[Status, str]:
+    def _failure(self, function: Function, error: BaseException, case: Case) -> tuple[Status, str]:
         if isinstance(error, TimeUp):
             return "error", f"It had not finished after {self.seconds:g} s. Is there a loop that never ends?"
         if _is_stub_error(function, error):
             return "not attempted", ""
-        pairs = zip(self.parameters, args, strict=True)
+        pairs = zip(self.parameters, _draw(case), strict=True)
         called = "\n".join(f"  {name}: {described(value)}" for name, value in pairs)
-        return "error", f"{_last_line(error)}\n{_own_line(error)}It was called with\n{called}"
+        what = f"{_last_line(error)}\n{_own_line(error)}It was called with\n{called}"
+        for message, mistake in self.mistakes.items():  # some mistakes show as an exception
+            try:
+                mistake(*_draw(case))
+            except Exception as known:
+                if _last_line(known) == _last_line(error):
+                    return "mistake", f"{message}\n{what}"
+        return "error", what
 
     def _changed(self, args: tuple[Any, ...], fresh: tuple[Any, ...]) -> str:
         pairs = zip(self.parameters, args, fresh, strict=True)
