@@ -1,0 +1,22 @@
+"""nbval's configuration: `pytest notebooks` runs all chapters and compares what they show with what is stored.
+
+Strict: every cell is compared but those tagged nbval-ignore-output. One chapter alone:
+`pytest notebooks/03_bptt.ipynb`.
+"""
+
+import os
+
+import pytest
+
+import notebooks  # tools/notebooks.py, which made the stored outputs
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.option.nbval = True
+    config.option.nbval_lax = False
+    config.option.nbval_current_env = True
+    config.option.nbval_cell_timeout = notebooks.CELL_TIMEOUT
+    # Kernels inherit these. A value set outside is left alone: stored outputs hold with two threads too.
+    for name, value in notebooks.KERNEL_VARIABLES.items():
+        os.environ.setdefault(name, value)
+    os.environ.pop("MPLBACKEND", None)  # figures would be missing from the outputs
