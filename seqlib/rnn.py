@@ -114,14 +114,24 @@ class RNN(nn.Module):
         where the sizes of `x` or `h_0` don't fit the network.
         """
         if isinstance(x, PackedSequence):
-            return self._forward_packed(x, h_0)
-        return self._run(x, h_0, present=None)
+            return self._forward_packed(x, self._initial_state(h_0, x.data, batch=int(x.batch_sizes[0])))
+        return self._run(x, self._initial_state(h_0, x, batch=len(x)), present=None)
+
+    def _initial_state(
+        self, h_0: Float[Tensor, "LD B H"] | None, x: Tensor, *, batch: int
+    ) -> Float[Tensor, "LD B H"]:
+        shape = (self.num_layers * self.num_directions, batch, self.hidden_size)
+        if h_0 is None:
+            return x.new_zeros(shape)
+        if h_0.shape != shape:
+            raise ValueError(f"h_0 must have shape (L*D, B, H) = {shape}, got {tuple(h_0.shape)}")
+        return h_0
 
     def _forward_packed(
-        self, x: PackedSequence, h_0: Float[Tensor, "LD B H"] | None
+        self, x: PackedSequence, h_0: Float[Tensor, "LD B H"]
     ) -> tuple[PackedSequence, Float[Tensor, "LD B H"]]:
         # A packed sequence is sorted by length; its own two index tensors lead there and back.
-        if h_0 is not None and x.sorted_indices is not None:
+        if x.sorted_indices is not None:
             h_0 = h_0[:, x.sorted_indices]
         padded, lengths = pad_packed_sequence(PackedSequence(x.data, x.batch_sizes), batch_first=True)
         present = torch.arange(padded.shape[1]) < lengths[:, None]  # (B, T)
@@ -134,18 +144,12 @@ class RNN(nn.Module):
     def _run(
         self,
         x: Float[Tensor, "B T E"],
-        h_0: Float[Tensor, "LD B H"] | None,
+        h_0: Float[Tensor, "LD B H"],
         *,
         present: Bool[Tensor, "B T"] | None,
     ) -> tuple[Float[Tensor, "B T DH"], Float[Tensor, "LD B H"]]:
         if x.ndim != 3 or x.shape[2] != self.input_size or x.shape[1] == 0:
             raise ValueError(f"x must have shape (B, T, {self.input_size}) with T > 0, got {tuple(x.shape)}")
-        shape = (self.num_layers * self.num_directions, len(x), self.hidden_size)
-        if h_0 is None:
-            h_0 = x.new_zeros(shape)
-        elif h_0.shape != shape:
-            raise ValueError(f"h_0 must have shape (L*D, B, H) = {shape}, got {tuple(h_0.shape)}")
-
         last = []
         for layer in range(self.num_layers):
             read = []
