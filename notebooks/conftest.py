@@ -1,4 +1,4 @@
-"""nbval's configuration: `pytest notebooks` runs all chapters and compares what they show with what is stored.
+"""nbval's configuration: `pytest notebooks` runs the chapters and compares what they show with what is stored.
 
 Strict: every cell is compared but those tagged nbval-ignore-output. One chapter alone:
 `pytest notebooks/03_bptt.ipynb`.

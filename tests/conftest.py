@@ -1,11 +1,21 @@
 """What several tests share."""
 
+from collections.abc import Iterator
+
 import jaxtyping
 import pytest
+import torch
+from hypothesis import settings
+
+torch.set_num_threads(1)  # small recurrent nets are slower on two threads, and far slower on busy ones
+
+# The same examples every time, however slow the machine: a failure is then the code's doing.
+settings.register_profile("seqlib", derandomize=True, deadline=None)
+settings.load_profile("seqlib")
 
 
 @pytest.fixture
-def learner():
+def learner() -> Iterator[None]:
     """Call seqlib as a learner does: without the runtime checks that pytest switches on.
 
     Then it is seqlib's own messages that speak of a wrong argument.

@@ -68,7 +68,7 @@ def check_machine(torch_index):
         if with_cuda:
             advice += f" Without an NVIDIA card 3 GB are enough: make lab TORCH_INDEX={CPU_INDEX}"
         sys.exit(
-            f"The environment needs {needed} GB of disk, mostly for PyTorch, and there are {free:.1f} GB free "
+            f"The environment needs {needed} GB of disk, mostly for PyTorch, and {free:.1f} GB are free "
             f"in {ROOT}.\n{advice}"
         )
 
@@ -83,8 +83,8 @@ def pip(*arguments):
     command = [str(VENV_PYTHON), "-m", "pip", "install"] + list(arguments)
     if subprocess.call(command, cwd=str(ROOT), env=env):
         sys.exit(
-            "\npip could not install everything; its last lines say why. If a download broke off, run the same "
-            "command again: what has arrived is kept. If the disk is full, make room first."
+            "\npip could not install everything; its last lines say why. If a download broke off, run the "
+            "same command again: what has arrived is kept. If the disk is full, make room first."
         )
 
 

@@ -28,7 +28,7 @@ def main() -> int:
         if status := subprocess.call([sys.executable, *arguments], cwd=ROOT):
             print(f"\n== FAILED: {name}. To run this group alone: python {' '.join(arguments)}")
             return status
-    print(f"\n== All checks passed ({time.perf_counter() - started:.0f} s).")
+    print(f"\n== Nothing failed ({time.perf_counter() - started:.0f} s).")
     return 0
 
 
