@@ -1,5 +1,7 @@
 """From logits to tokens: temperature and top-k."""
 
+import math
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -11,10 +13,11 @@ def token_probabilities(
     """softmax(logits / temperature), restricted to the `top_k` likeliest tokens (Fan et al., 2018).
 
     Temperature 0 is the limit: all probability on the largest logit (the first of equals). Tokens whose
-    logit equals the k-th largest stay in. Raises ValueError for a negative temperature or top_k < 1.
+    logit equals the k-th largest stay in. Raises ValueError for a temperature that is negative or not
+    finite, and for top_k < 1.
     """
-    if not temperature >= 0:
-        raise ValueError(f"temperature must be 0 or more, got {temperature}")
+    if not 0 <= temperature < math.inf:
+        raise ValueError(f"temperature must be 0 or more and finite, got {temperature}")
     if top_k is not None and top_k < 1:
         raise ValueError(f"top_k must be at least 1, got {top_k}")
     if temperature == 0:
