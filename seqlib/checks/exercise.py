@@ -164,7 +164,7 @@ class Exercise:
         for truth, trial in zip(truths, trials, strict=True):
             rest: dict[str, Any] = dict(tolerance=self.tolerance, letters=self.letters, dtypes=dtypes)
             problem = difference(truth.result, trial.result, values=False, **rest)
-            if not problem and self.gradient and not trial.result.requires_grad:
+            if not problem and self.gradient and not getattr(trial.result, "requires_grad", True):
                 problem = "The result is cut off from the graph, so no gradient can flow back through it."
             problem = problem or difference(truth.seen, trial.seen, **rest)
             if problem:
