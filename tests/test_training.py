@@ -1,0 +1,306 @@
+"""Training can be stopped, can fail, and keeps what it has learnt."""
+
+import math
+import signal
+import subprocess
+import sys
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+from torch.testing import assert_close
+
+from seqlib.rnn import CharRNN
+from seqlib.training import History, fit, minibatches
+from seqlib.vocab import Vocabulary
+
+
+class Fitting:
+    """A linear model, its loss, and the parameters that each call of the loss has seen."""
+
+    def __init__(self, *, fail_at=None, failure=None):
+        g = torch.Generator().manual_seed(0)
+        self.x, self.y = torch.randn(23, 5, generator=g), torch.randn(23, 3, generator=g)
+        self.model = nn.Linear(5, 3)
+        with torch.no_grad():
+            for parameter in self.model.parameters():
+                parameter.copy_(torch.randn(parameter.shape, generator=g))
+        self.seen = []
+        self.fail_at, self.failure = fail_at, failure
+
+    def parameters(self):
+        return torch.cat([parameter.detach().flatten() for parameter in self.model.parameters()])
+
+    def loss(self):
+        self.seen.append(self.parameters())
+        if len(self.seen) == self.fail_at:
+            return self.failure(self.model)
+        return nn.functional.mse_loss(self.model(self.x), self.y)
+
+    def fit(self, **options):
+        return fit(self.model, self.loss, **{"steps": 7, "learning_rate": 0.01, **options})
+
+
+def interrupt(model):
+    raise KeyboardInterrupt
+
+
+# ------------------------------------------------------------------------------------ minibatches
+
+
+@given(rows=st.integers(1, 31), data=st.data(), seed=st.integers(0, 2**32))
+def test_every_row_comes_once_before_any_comes_again(rows, data, seed):
+    batch_size = data.draw(st.integers(1, rows))
+    batches = minibatches(
+        torch.arange(rows), batch_size=batch_size, generator=torch.Generator().manual_seed(seed)
+    )
+    for _ in range(3):
+        seen = [row for (batch,) in islice(batches, rows // batch_size) for row in batch.tolist()]
+        assert len(seen) == len(set(seen)) == rows - rows % batch_size
+        assert set(seen) <= set(range(rows))
+
+
+def test_rows_of_all_tensors_stay_together():
+    x = torch.arange(11)
+    for a, b, c in islice(
+        minibatches(x, x * 2, x[:, None] * 3.0, batch_size=3, generator=torch.Generator()), 7
+    ):
+        assert a.shape == b.shape == (3,) and c.shape == (3, 1)
+        assert torch.equal(b, a * 2) and torch.equal(c[:, 0], a * 3.0)
+
+
+def test_rounds_differ_and_the_same_generator_repeats_them():
+    def order(seed):
+        batches = minibatches(torch.arange(11), batch_size=11, generator=torch.Generator().manual_seed(seed))
+        return [batch.tolist() for (batch,) in islice(batches, 2)]
+
+    first, second = order(1)
+    assert first != second
+    assert order(1) == [first, second] != order(2)
+
+
+def test_tensors_of_different_lengths_are_refused_at_once():
+    with pytest.raises(ValueError, match=r"^tensors must have the same length, got \[5, 7\]$"):
+        minibatches(torch.zeros(7), torch.zeros(5), batch_size=2, generator=torch.Generator())
+
+
+@pytest.mark.parametrize("batch_size", [0, -1, 8])
+def test_a_batch_that_does_not_fit_is_refused_at_once(batch_size):
+    with pytest.raises(ValueError, match=rf"^batch_size must lie in 1\.\.7, .* got {batch_size}$"):
+        minibatches(torch.zeros(7), batch_size=batch_size, generator=torch.Generator())
+
+
+# -------------------------------------------------------------------------------------------- fit
+
+
+def test_training_lowers_the_loss_to_the_least_possible():
+    fitting = Fitting()
+    history = fitting.fit(steps=500, learning_rate=0.05)
+    ones = torch.cat([fitting.x, torch.ones(23, 1)], 1)
+    solution = torch.linalg.lstsq(ones, fitting.y).solution
+    least = nn.functional.mse_loss(ones @ solution, fitting.y)
+    assert history.losses[0] > 2 * least
+    assert_close(torch.tensor(history.losses[-1]), least, rtol=1e-4, atol=0)
+    assert repr(history) == "History(500 steps, finished)"
+
+
+def test_a_character_model_learns_hello():
+    torch.manual_seed(0)
+    vocabulary = Vocabulary("hello")
+    tokens = vocabulary.encode("hello")[None]
+    model = CharRNN(len(vocabulary), 11)
+    history = fit(
+        model,
+        lambda: nn.functional.cross_entropy(model(tokens[:, :-1]).logits.mT, tokens[:, 1:]),
+        steps=100,
+        learning_rate=0.03,
+    )
+    assert history.losses[0] > 1 and history.losses[-1] < 0.1
+    written = model.generate(tokens[:, :1], length=4, temperature=0.0)
+    assert "".join(vocabulary.decode(written[0])) == "hello"
+
+
+def test_a_step_is_a_step_of_adam():
+    ours, theirs = Fitting(), Fitting()
+    history = ours.fit(learning_rate=0.03)
+    optimizer = torch.optim.Adam(theirs.model.parameters(), lr=0.03)
+    losses = []
+    for _ in range(7):
+        optimizer.zero_grad()
+        value = theirs.loss()
+        value.backward()
+        optimizer.step()
+        losses.append(value.item())
+    assert history.losses == losses
+    assert torch.equal(ours.parameters(), theirs.parameters())
+
+
+def test_the_same_start_gives_the_same_result():
+    first, second = Fitting(), Fitting()
+    assert first.fit(one_cycle=True, clip_norm=0.5) == second.fit(one_cycle=True, clip_norm=0.5)
+    assert torch.equal(first.parameters(), second.parameters())
+
+
+def test_gradients_are_recorded_before_they_are_clipped():
+    free, clipped = Fitting(), Fitting()
+    norms = free.fit(steps=1).gradient_norms
+    assert norms == clipped.fit(steps=1, clip_norm=0.1).gradient_norms
+
+    def left(fitting):
+        return float(torch.cat([parameter.grad.flatten() for parameter in fitting.model.parameters()]).norm())
+
+    untrained = Fitting()
+    untrained.loss().backward()
+    assert norms == [pytest.approx(left(untrained))]
+    assert norms[0] > 1
+    assert left(free) == pytest.approx(norms[0])
+    assert left(clipped) == pytest.approx(0.1, rel=1e-4)
+
+
+def test_one_cycle_raises_the_learning_rate_and_lowers_it_again():
+    model = nn.Linear(1, 1, bias=False)
+    places = []
+
+    def loss():  # its gradient is always 1, so that Adam moves by the learning rate
+        places.append(model.weight.item())
+        return model.weight.sum()
+
+    fit(model, loss, steps=101, learning_rate=0.1, one_cycle=True)
+    moves = -torch.tensor(places).diff()
+    top = int(moves.argmax())
+    assert 10 < top < 60
+    assert moves[0] < 0.02 and moves[-1] < 0.02 and 0.08 < moves[top] < 0.12
+
+
+@pytest.mark.parametrize("steps", range(1, 12))
+def test_one_cycle_fits_any_number_of_steps(steps):
+    history = Fitting().fit(steps=steps, one_cycle=True)
+    assert len(history.losses) == len(history.gradient_norms) == steps
+    assert history.stopped == "finished"
+
+
+def test_the_model_trains_in_training_mode_and_is_left_ready_for_use():
+    model = nn.Sequential(nn.Linear(5, 3), nn.Dropout(0.5)).eval()
+    modes = []
+
+    def loss():
+        modes.append(model.training)
+        if len(modes) == 3:
+            raise KeyboardInterrupt
+        return model(torch.ones(2, 5)).sum()
+
+    fit(model, loss, steps=2, learning_rate=0.1)
+    assert modes == [True, True] and not model.training
+    fit(model, loss, steps=2, learning_rate=0.1)
+    assert modes == [True, True, True] and not model.training
+
+
+# ------------------------------------------------------------------------------- stopping too soon
+
+
+def test_an_interrupted_training_keeps_what_it_has_learnt():
+    fitting = Fitting(fail_at=5, failure=interrupt)
+    history = fitting.fit()
+    assert repr(history) == "History(4 steps, interrupted)"
+    assert torch.equal(fitting.parameters(), fitting.seen[-1])
+    assert not torch.equal(fitting.seen[-1], fitting.seen[-2])
+    assert len(history.losses) == len(history.gradient_norms) == 4
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        lambda model: model.weight.sum() * math.nan,
+        lambda model: model.weight.sum() + math.inf,
+        lambda model: (model.weight - model.weight.detach()).abs().sqrt().sum(),  # 0, with a gradient of 0/0
+    ],
+    ids=["nan", "infinite loss", "finite loss, nan gradient"],
+)
+@pytest.mark.parametrize("clip_norm", [None, 0.5])
+def test_a_diverged_training_keeps_the_last_good_parameters(failure, clip_norm):
+    fitting = Fitting(fail_at=5, failure=failure)
+    history = fitting.fit(clip_norm=clip_norm)
+    assert repr(history) == "History(4 steps, diverged)"
+    assert torch.equal(fitting.parameters(), fitting.seen[-1])
+    assert all(map(math.isfinite, history.losses + history.gradient_norms))
+
+
+def test_training_goes_on_after_it_was_interrupted():
+    fitting = Fitting(fail_at=5, failure=interrupt)
+    first, second = fitting.fit(), fitting.fit()
+    assert (first.stopped, second.stopped) == ("interrupted", "finished")
+    assert second.losses[-1] < first.losses[-1] < first.losses[0]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send to another process")
+def test_a_real_interrupt_ends_a_real_training():
+    code = """if True:
+        import signal, torch
+        from seqlib.training import fit
+
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job would ignore it
+        model, calls = torch.nn.Linear(5, 3), []
+
+        def loss():
+            calls.append(model.weight.detach().clone())
+            if len(calls) == 4:
+                print("training", flush=True)
+            return model(torch.ones(2, 5)).square().sum()
+
+        history = fit(model, loss, steps=10**9, learning_rate=1e-3)
+        print(history.stopped, len(history.losses) >= 3, bool((model.weight != calls[0]).any()))
+    """
+    course = Path(__file__).parents[1]
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=course,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout.readline() == "training\n"
+            process.send_signal(signal.SIGINT)
+            output, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert output == "interrupted True True\n", errors
+    assert process.returncode == 0
+
+
+# ----------------------------------------------------------------------------------- wrong inputs
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("steps", 0, "steps must be at least 1, got 0"),
+        ("learning_rate", 0.0, "learning_rate must be positive and finite, got 0.0"),
+        ("learning_rate", math.inf, "learning_rate must be positive and finite, got inf"),
+        ("learning_rate", math.nan, "learning_rate must be positive and finite, got nan"),
+        ("clip_norm", 0.0, "clip_norm must be positive or None, got 0.0"),
+        ("clip_norm", -1.0, "clip_norm must be positive or None, got -1.0"),
+    ],
+)
+def test_an_option_that_makes_no_sense_is_named_before_the_first_step(option, value, message):
+    fitting = Fitting()
+    with pytest.raises(ValueError) as error:
+        fitting.fit(**{option: value})
+    assert str(error.value) == message
+    assert fitting.seen == []
+
+
+def test_a_loss_that_is_not_a_scalar_is_refused_before_any_damage():
+    fitting = Fitting(fail_at=1, failure=lambda model: model.weight.sum(0))
+    with pytest.raises(ValueError, match=r"^loss must return a scalar, got shape \(5,\)$"):
+        fitting.fit()
+    assert torch.equal(fitting.parameters(), fitting.seen[0])
+
+
+def test_histories_do_not_share_their_lists():
+    History().losses.append(1.0)
+    assert History().losses == []
