@@ -43,6 +43,13 @@ def test_hints_and_the_solution_can_be_read(name):
     assert '"""' in exercise.solution().text
 
 
+@pytest.mark.parametrize("name", EXERCISES)
+def test_the_solution_can_be_pasted_into_the_notebook(name):
+    notebook = {"torch": torch}
+    exec(EXERCISES[name].solution().text, notebook)
+    assert EXERCISES[name](notebook[name]).correct
+
+
 # The references against oracles, in float64
 
 

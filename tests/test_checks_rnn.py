@@ -42,6 +42,13 @@ def test_hints_and_the_solution_can_be_read(name):
 
 
 @pytest.mark.parametrize("name", EXERCISES)
+def test_the_solution_can_be_pasted_into_the_notebook(name):
+    notebook = {"torch": torch}
+    exec(EXERCISES[name].solution().text, notebook)
+    assert EXERCISES[name](notebook[name]).correct
+
+
+@pytest.mark.parametrize("name", EXERCISES)
 def test_inputs_have_no_two_equal_sizes(name):
     for inputs in EXERCISES[name].inputs:
         g = torch.Generator().manual_seed(0)

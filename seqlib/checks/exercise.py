@@ -106,9 +106,12 @@ class Exercise:
         return Note(f"Hint {self._hints_given} of {total} for {self.name}", self.hints[self._hints_given - 1])
 
     def solution(self) -> Note:
-        """The reference's own source."""
-        source = textwrap.dedent(inspect.getsource(self.reference)).replace("def _", "def ", 1)
-        return Note(f"One solution of {self.name}", source.rstrip(), code=True)
+        """The reference's own source, with a plain signature, so that it runs wherever torch is imported."""
+        source = textwrap.dedent(inspect.getsource(self.reference)).rstrip()
+        signature = f"def {self.name}({', '.join(self.parameters)}):\n"
+        return Note(
+            f"One solution of {self.name}", re.sub(r"\Adef .*?:\n", signature, source, flags=re.S), code=True
+        )
 
     def __call__(self, function: Any, *, seed: int = 0) -> Report:
         """Try `function` on random inputs. Whatever it does is reported; only a Ctrl-C is raised."""

@@ -28,6 +28,10 @@ def paragraph(text: str) -> str:
     return f'<div style="white-space: pre-wrap">{html.escape(text)}</div>' if text else ""
 
 
+def listing(text: str) -> str:
+    return f'<pre style="margin: 0.2em 0">{html.escape(text)}</pre>'
+
+
 @dataclass(frozen=True, repr=False)
 class Report:
     """What a check found. `printed` holds what the function printed when it was called for the first time."""
@@ -53,8 +57,8 @@ class Report:
         return text
 
     def _repr_html_(self) -> str:
-        printed = "It printed:\n" + "\n".join(self.printed) if self.printed else ""
-        return box(self.head, paragraph(self.message) + paragraph(printed), LOOKS[self.status][2])
+        printed = paragraph("It printed:") + listing("\n".join(self.printed)) if self.printed else ""
+        return box(self.head, paragraph(self.message) + printed, LOOKS[self.status][2])
 
 
 @dataclass(frozen=True, repr=False)
@@ -69,5 +73,4 @@ class Note:
         return f"{self.title}\n{textwrap.indent(self.text, '  ')}"
 
     def _repr_html_(self) -> str:
-        body = f"<pre>{html.escape(self.text)}</pre>" if self.code else paragraph(self.text)
-        return box(self.title, body, "#0072B2")
+        return box(self.title, (listing if self.code else paragraph)(self.text), "#0072B2")

@@ -129,7 +129,7 @@ def _next_char_loss(logits: Tensor, tokens: Tensor) -> Tensor:
     logits[:, t] was computed from tokens[:, : t + 1], and is to predict what follows them.
     """
     targets = tokens[:, 1:]  # (B, T): the input, one step later
-    return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+    return torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
 
 def _log_probabilities(logits: Tensor, tokens: Tensor) -> Tensor:
@@ -178,7 +178,7 @@ next_char_loss = Exercise(
     hints=(
         "Which token should logits[:, 0] predict? It has seen tokens[:, 0].",
         "The targets are tokens[:, 1:], of the same shape (B, T) as the logits without their last axis.",
-        "F.cross_entropy takes logits (N, V) and targets (N): flatten batch and time into N.",
+        "torch.nn.functional.cross_entropy takes logits (N, V) and targets (N): N is batch and time in one.",
     ),
     look="Take B = T = 1 and compute -log softmax(logits)[target] by hand.",
 )
