@@ -7,13 +7,10 @@
         hints=("Which two things does the new state depend on?", ...),
     )
 
-    rnn_step(function)       # -> Report
-    rnn_step.hint()          # one more hint each time
-    rnn_step.solution()      # the reference's source
+    rnn_step(function)  # -> Report; then rnn_step.hint(), one more each time, and rnn_step.solution()
 
 A mistake is data: a message and a small wrong implementation. Whoever computes the same as that
-implementation, and not what the reference computes, gets that message. So does whoever raises the same
-exception as a mistake that raises one.
+implementation, and not what the reference computes (or raises the same exception), gets that message.
 """
 
 import dis
