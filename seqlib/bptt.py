@@ -218,6 +218,7 @@ def spectral_radius(W: Float[Tensor, "H H"]) -> float:
     return float(torch.linalg.eigvals(W).abs().max())
 
 
+@torch.random.fork_rng(devices=[])  # layers draw first weights from the global generator: leave that alone
 def random_cell(
     kind: str,
     input_size: int,
