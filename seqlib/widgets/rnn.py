@@ -43,11 +43,11 @@ def hello_explorer(
         return figures.char_step(models[model], vocabulary, text, step)
 
     def describe(trace: CharStep) -> str:
-        best = int(trace.p.argmax())
+        best, p = int(trace.p.argmax()), trace.p.tolist()
         return (
             f"Step {trace.t}: the model has read {trace.text[: trace.t]!r} and gives "
-            f"{trace.text[trace.t]!r}, the next character, the probability {float(trace.p[trace.target]):.2f}; "
-            f"likeliest is {trace.tokens[best]!r} with {float(trace.p[best]):.2f}. "
+            f"{trace.text[trace.t]!r}, the next character, the probability {p[trace.target]:.2f}; "
+            f"likeliest is {trace.tokens[best]!r} with {p[best]:.2f}. "
             f"Loss {float(trace.losses[-1]):.3f}, sum so far {float(trace.losses.sum()):.3f}. "
             f"New state: {', '.join(f'{h:z.2f}' for h in trace.h.tolist())}."
         )
