@@ -1,6 +1,5 @@
-"""nbval's configuration: `pytest notebooks` runs the chapters and compares what they show with what is stored.
-
-Strict: every cell is compared but those tagged nbval-ignore-output. One chapter alone:
+"""nbval's configuration: `pytest notebooks` runs the chapters and compares what they show with what is
+stored. Strict: every cell is compared but those tagged nbval-ignore-output. For one chapter:
 `pytest notebooks/03_bptt.ipynb`.
 """
 

@@ -195,7 +195,7 @@ def pull(source: Path) -> bool:
     before = source.read_text(encoding="utf-8") if source.exists() else None
     for cell in notebook.cells:
         cell.metadata["lines_to_next_cell"] = 1  # always one empty line between cells
-    text = jupytext.writes(notebook, fmt=PERCENT) + "\n"
+    text = jupytext.writes(notebook, fmt=PERCENT).rstrip("\n") + "\n"
     source.write_text(text, encoding="utf-8", newline="\n")
     return text != before
 
