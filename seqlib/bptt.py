@@ -113,9 +113,9 @@ def unroll(cell: Cell, x: Float[Tensor, "B T E"]) -> list[tuple[Float[Tensor, "B
     states = []
     for x_t in x.unbind(1):
         state = cell(x_t, state)
-        parts = tuple(part.view_as(part) for part in (state if isinstance(state, tuple) else (state,)))
-        state = parts if isinstance(state, tuple) else parts[0]
-        states.append(parts)
+        if isinstance(state, tuple):
+            state = tuple(part.view_as(part) for part in state)  # h_t was computed from c_t
+        states.append(state if isinstance(state, tuple) else (state,))
     return states
 
 
@@ -140,8 +140,7 @@ def gradient_norms(
         nodes = [part for parts in states for part in parts]
         # One call for all nodes. One call for each step would walk the tail of the graph T times over.
         gradients = torch.autograd.grad(value, nodes, materialize_grads=True)
-    norms = torch.stack([gradient.double().norm() for gradient in gradients])
-    return norms.view(len(states), -1).norm(dim=1)
+    return torch.stack(gradients).double().view(len(states), -1).norm(dim=1)
 
 
 def final_state_jacobians(cell: Cell, x: Float[Tensor, "1 T E"]) -> Float[Tensor, "T H S"]:
