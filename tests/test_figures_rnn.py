@@ -297,28 +297,33 @@ def test_a_wiring_draws_its_boxes_and_arrows_and_no_others(wiring):
     arrows = [patch for patch in ax.patches if isinstance(patch, FancyArrowPatch)]
     inputs, outputs, steps = len(wiring.inputs), len(wiring.outputs), wiring.steps
     assert len(boxes) == steps + inputs + outputs
-    assert len(arrows) == steps - 1 + inputs + outputs
+    fed_back = [patch for patch in arrows if patch.get_linestyle() == "--"]
+    assert len(fed_back) == (outputs - 1 if wiring.fed_back else 0)
+    assert len(arrows) - len(fed_back) == steps - 1 + inputs + outputs
     shown = texts(ax)
-    for t in range(1, steps + 1):
-        assert f"$h_{{{t}}}$" in shown
-        assert (f"$x_{{{t}}}$" in shown) == (t in wiring.inputs)
-        assert (f"$y_{{{t}}}$" in shown) == (t in wiring.outputs)
-    for weight, count in (("xh", inputs), ("hh", steps - 1), ("hy", outputs)):
-        assert shown.count(f"$W_{{{weight}}}$") == count
+    for name, count in (("x", inputs), ("y", outputs)):
+        assert sum(text.startswith(f"${name}_") for text in shown) == count
+    for weight, count in (("{xh}", inputs), ("{hy}", outputs)):
+        assert shown.count(f"$W_{weight}$") == count
+    assert shown.count("$W_{hh}$") + shown.count("$W'_{hh}$") == steps - 1
     assert wiring.use in shown
     assert not overlaps(ax)
 
 
-def test_the_summary_is_read_completely_before_anything_is_written():
-    *_, through_a_summary = WIRINGS
-    assert max(through_a_summary.inputs) < min(through_a_summary.outputs)
+def test_the_word_is_read_completely_before_anything_is_written():
+    *_, wiring = WIRINGS
+    assert max(wiring.inputs) == wiring.summary < min(wiring.outputs)
+    shown = texts(plot_wiring(wiring))
+    assert [f"$h_{{{t}}}$" in shown for t in (1, 4, 5)] == [True, True, False]
+    assert [f"$s_{{{t}}}$" in shown for t in (1, 4, 5)] == [True, True, False]  # a second network
+    assert shown.count("$W'_{hh}$") == 4
 
 
 @pytest.mark.parametrize("steps", [2, 4, 6])
 def test_folded_cell_and_unrolled_graph_show_the_same_weights(steps):
     ax = plot_unrolled(steps)
     shown = texts(ax)
-    assert {"$x_t$", "$h_t$", "$y_t$", "=", f"$h_{{{steps}}}$"} <= set(shown)
+    assert {"$x_{t}$", "$h_{t}$", "$y_{t}$", "=", f"$h_{{{steps}}}$"} <= set(shown)
     assert shown.count("$W_{xh}$") == shown.count("$W_{hy}$") == steps + 1
     assert shown.count("$W_{hh}$") == steps  # the loop, and steps - 1 arrows
     assert not overlaps(ax)

@@ -247,11 +247,12 @@ def _number(value: float) -> str:
     return f"{value:z.2f}".replace("-", "−")
 
 
-def _arrow(ax: Axes, *ends: tuple[float, float], path: Path | None = None) -> FancyArrowPatch:
+def _arrow(
+    ax: Axes, *ends: tuple[float, float], path: Path | None = None, linestyle: str = "-"
+) -> FancyArrowPatch:
     """An arrow from one place to another, or along `path`."""
-    arrow = FancyArrowPatch(
-        *ends, path=path, arrowstyle="-|>", mutation_scale=12, shrinkA=0, shrinkB=0, color=_INK, linewidth=1.2
-    )
+    arrow = FancyArrowPatch(*ends, path=path, arrowstyle="-|>", mutation_scale=12, shrinkA=0, shrinkB=0)
+    arrow.set(color=_INK, linewidth=1.2, linestyle=linestyle)
     ax.add_patch(arrow)
     return arrow
 
@@ -420,6 +421,8 @@ class Wiring(NamedTuple):
     inputs: frozenset[int]
     outputs: frozenset[int]
     use: str  # what the chapter does with it
+    fed_back: bool = False  # each output is read at the next step
+    summary: int | None = None  # the step after which a second network takes over
 
 
 _FOUR = frozenset({1, 2, 3, 4})
@@ -427,7 +430,7 @@ WIRINGS = (
     Wiring(
         "one to one", 1, frozenset({1}), frozenset({1}), "Name the digit in an image: no recurrence at all."
     ),
-    Wiring("one to many", 4, frozenset({1}), _FOUR, "Draw a digit row by row from its label."),
+    Wiring("one to many", 4, frozenset({1}), _FOUR, "Draw a digit row by row from its label.", fed_back=True),
     Wiring("many to one", 4, _FOUR, frozenset({4}), "Read a digit by glimpses; tell praise from complaint."),
     Wiring("many to many, in step", 4, _FOUR, _FOUR, "Name the digit in every frame of a clip."),
     Wiring(
@@ -436,16 +439,18 @@ WIRINGS = (
         _FOUR,
         frozenset({5, 6, 7, 8}),
         "Read a word, then write it backwards: encoder and decoder, as in chapter 05.",
+        fed_back=True,
+        summary=4,
     ),
 )
 
 _ROWS = {"x": 0.0, "h": 1.25, "y": 2.5}  # in inches, upwards
 _PITCH, _BOX_WIDTH, _BOX_HEIGHT = 1.06, 0.58, 0.5
-_COLOURS = {"x": style.GREEN, "h": style.BLUE, "y": style.ORANGE}
+_COLOURS = {"x": style.GREEN, "h": style.BLUE, "s": style.PURPLE, "y": style.ORANGE}
 
 
 def plot_wiring(wiring: Wiring, *, ax: Axes | None = None) -> Axes:
-    """The unrolled graph of one way to wire a recurrent network; the weights are shared by all steps."""
+    """The unrolled graph of one way to wire a recurrent network; every step uses the same weights."""
     ax = axes_or_new(ax, width=8.8, height=3.9)
     draw_wiring(ax, wiring)
     return ax
@@ -471,7 +476,7 @@ def plot_unrolled(steps: int = 4, *, ax: Axes | None = None) -> Axes:
     _graph_axes(ax, width=width, bottom=-0.4)
     folded = {key: (0.6, at) for key, at in _ROWS.items()}
     for key, at in folded.items():
-        _box(ax, at, key, f"${key}_t$")
+        _box(ax, at, key, "t")
     _edge(ax, folded["x"], folded["h"], "$W_{xh}$")
     _edge(ax, folded["h"], folded["y"], "$W_{hy}$")
     x, y = folded["h"]
@@ -494,21 +499,36 @@ def _graph_axes(ax: Axes, *, width: float, bottom: float) -> None:
 def _draw_unrolled(ax: Axes, wiring: Wiring, *, left: float) -> list[Artist]:
     """Boxes and arrows of the steps, the first one at `left`."""
     artists: list[Artist] = []
-    for t in range(1, wiring.steps + 1):
-        at = {key: (left + _PITCH * (t - 1), height) for key, height in _ROWS.items()}
-        artists += _box(ax, at["h"], "h", f"$h_{{{t}}}$")
-        if t in wiring.inputs:
-            artists += _box(ax, at["x"], "x", f"$x_{{{t}}}$")
+    read_first = wiring.summary or 0
+    for step in range(1, wiring.steps + 1):
+        at = {key: (left + _PITCH * (step - 1), height) for key, height in _ROWS.items()}
+        second = 0 < read_first < step
+        t, state, W_hh = (step - read_first, "s", "$W'_{hh}$") if second else (step, "h", "$W_{hh}$")
+        artists += _box(ax, at["h"], state, t)
+        if step in wiring.inputs:
+            artists += _box(ax, at["x"], "x", t)
             artists += _edge(ax, at["x"], at["h"], "$W_{xh}$")
-        if t in wiring.outputs:
-            artists += _box(ax, at["y"], "y", f"$y_{{{t}}}$")
+        if step in wiring.outputs:
+            artists += _box(ax, at["y"], "y", t)
             artists += _edge(ax, at["h"], at["y"], "$W_{hy}$")
-        if t > 1:
-            artists += _edge(ax, (at["h"][0] - _PITCH, at["h"][1]), at["h"], "$W_{hh}$")
+        if step > 1:
+            x, y = at["h"]
+            artists += _edge(ax, (x - _PITCH, y), at["h"], W_hh)
+            if wiring.fed_back and step - 1 in wiring.outputs:
+                start = (x - _PITCH + _BOX_WIDTH / 2, _ROWS["y"] - _BOX_HEIGHT / 2 + 0.05)
+                artists.append(_arrow(ax, start, (x - 0.12, y + _BOX_HEIGHT / 2 + 0.03), linestyle="--"))
+        if step == wiring.summary:
+            place = (at["h"][0], at["h"][1] + _BOX_HEIGHT / 2 + 0.1)
+            artists.append(ax.text(*place, "summary", ha="center", va="baseline", fontsize=11))
+    if wiring.fed_back:  # in the place of the inputs that are not there
+        empty = [step - 1 for step in range(1, wiring.steps + 1) if step not in wiring.inputs]
+        place = (left + _PITCH * (empty[0] + empty[-1]) / 2, _ROWS["x"])
+        note = "- - -  an output is the next input"
+        artists.append(ax.text(*place, note, ha="center", va="center_baseline", fontsize=11))
     return artists
 
 
-def _box(ax: Axes, centre: tuple[float, float], key: str, label: str) -> list[Artist]:
+def _box(ax: Axes, centre: tuple[float, float], key: str, t: int | str) -> list[Artist]:
     x, y = centre
     corner = (x - _BOX_WIDTH / 2, y - _BOX_HEIGHT / 2)
     box = FancyBboxPatch(
@@ -520,7 +540,10 @@ def _box(ax: Axes, centre: tuple[float, float], key: str, label: str) -> list[Ar
         edgecolor=_COLOURS[key],
         linewidth=1.6,
     )
-    return [ax.add_patch(box), ax.text(x, y, label, ha="center", va="center_baseline", fontsize=14)]
+    return [
+        ax.add_patch(box),
+        ax.text(x, y, f"${key}_{{{t}}}$", ha="center", va="center_baseline", fontsize=14),
+    ]
 
 
 def _edge(ax: Axes, start: tuple[float, float], end: tuple[float, float], label: str) -> list[Artist]:

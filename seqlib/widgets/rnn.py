@@ -122,7 +122,8 @@ def wiring_explorer() -> Explorer:
     def describe(trace: Wiring) -> str:
         return (
             f"{trace.name}: {trace.steps} {'state' if trace.steps == 1 else 'states'}, "
-            f"inputs at {_steps(trace.inputs)}, outputs at {_steps(trace.outputs)}. {trace.use}"
+            f"inputs at {_steps(trace.inputs)}, outputs at {_steps(trace.outputs)}. "
+            f"{'Each output is the next input. ' if trace.fed_back else ''}{trace.use}"
         )
 
     return Explorer(
