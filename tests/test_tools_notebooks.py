@@ -1,4 +1,4 @@
-"""tools/notebooks.py: notebooks come from text, stay the same when nothing changed, and are fit to compare."""
+"""tools/notebooks.py: notebooks come from text, stay the same where nothing changed, and are fit to read."""
 
 import re
 import shutil
