@@ -3,6 +3,7 @@
 make test       (the same, after making the environment where needed)
 """
 
+import os
 import subprocess
 import sys
 import time
@@ -23,10 +24,11 @@ GROUPS = {
 
 def main() -> int:
     started = time.perf_counter()
+    python = os.path.relpath(sys.executable, ROOT)
     for name, arguments in GROUPS.items():
-        print(f"\n== {name}: python {' '.join(arguments)}", flush=True)
+        print(f"\n== {name}: {python} {' '.join(arguments)}", flush=True)
         if status := subprocess.call([sys.executable, *arguments], cwd=ROOT):
-            print(f"\n== FAILED: {name}. To run this group alone: python {' '.join(arguments)}")
+            print(f"\n== FAILED: {name}. To run this group alone: {python} {' '.join(arguments)}")
             return status
     print(f"\n== Nothing failed ({time.perf_counter() - started:.0f} s).")
     return 0
