@@ -21,7 +21,7 @@ class Digits(NamedTuple):
 def digits() -> tuple[Digits, Digits]:
     """1,347 training and 450 test digits from scikit-learn (Alpaydin and Kaynak, 1998).
 
-    The last quarter of the file is the test part: other people wrote it, as the file is sorted by writer.
+    The last quarter of the file, in its own order, is the test part.
     """
     images, labels = load_digits(return_X_y=True)
     images = torch.tensor(images / 16, dtype=torch.float32).view(-1, 8, 8)

@@ -1,16 +1,17 @@
 # %% [markdown]
 # # 2 Recurrent networks
 #
-# Chapter 1 wrote the probability of a sequence as a product: each element given everything before it. That leaves a
-# practical question. *Everything before it* grows longer with every step, and a network has a fixed number of inputs. The
-# recurrent network answers with a bargain: keep a summary of the past in a vector of fixed size, and bring it up to date as
-# each new element comes in.
+# Chapter 1 wrote the probability of a sequence as a product: each element given everything before it. That
+# leaves a practical question. *Everything before it* grows longer with every step, and a network has a fixed
+# number of inputs. The recurrent network answers with a bargain: keep a summary of the past in a vector of
+# fixed size, and bring it up to date as each new element comes in.
 #
-# After this chapter you can write a recurrent network from two matrix products, train it, sample from it, wire it
-# for five kinds of task, and say what it is bad at and why.
+# After this chapter you can write a recurrent network from two matrix products, train it, sample from it,
+# wire it for five kinds of task, and say what it is bad at and why.
 #
-# You should know what a matrix product, a softmax and a cross-entropy are, and have trained some network in PyTorch before.
-# Reading takes about an hour, with the exercises two. All cells together run in about half a minute on two cores.
+# You should know what a matrix product, a softmax and a cross-entropy are, and have trained some network in
+# PyTorch before. Reading takes about an hour, with the exercises two. All cells together run in about half a
+# minute on two cores.
 
 # %%
 from functools import partial
@@ -28,14 +29,14 @@ from seqlib.training import fit, minibatches
 
 SEED = 0
 torch.manual_seed(SEED)
-generator = torch.Generator().manual_seed(SEED)  # for everything that is drawn, apart from initial weights
+generator = torch.Generator().manual_seed(SEED)  # for all that is drawn, but initial weights
 style.use()
 
 # %% [markdown]
 # ## A digit behind a slit
 #
-# Cut a slit into a sheet of card, three pixels wide, and pull a handwritten digit past it from right to left. Here is one
-# digit, and what you see through the slit at each of twelve moments.
+# Cut a slit into a sheet of card, three pixels wide, and pull a handwritten digit past it from right to left.
+# Here is one digit, and what you see through the slit at each of twelve moments.
 
 # %%
 train, test = data.digits()  # 8 x 8 pixels, real handwriting
@@ -62,20 +63,22 @@ print(f"a clip has {clip.shape[1]} frames of {clip.shape[2]} numbers")
 
 # %% [markdown]
 # No frame shows the whole digit. Somebody who watches the slit knows which digit it was all the same, because
-# they remember the earlier frames. How much is memory worth here? Commit yourself to a number before you go on: replace
-# `None` by your guess and run the cell.
+# they remember the earlier frames. How much is memory worth here? Commit yourself to a number before you go
+# on: replace `None` by your guess and run the cell.
 
 # %%
 best_frame = Prediction(
-    "A network sees one frame only. At the best position of the slit, how many of 100 test digits does it name correctly?",
+    "A network sees one frame only. At the best position of the slit, "
+    "how many of 100 test digits does it name correctly?",
     guess=None,
     unit="of 100",
 )
 best_frame
 
 # %% [markdown]
-# Let us measure it: a small network that looks at each frame alone, trained on all frames of the training digits. The helper
-# `fit` is an ordinary training loop with a progress bar; interrupt it if you like, the network keeps what it has learnt.
+# Let us measure it: a small network that looks at each frame alone, trained on all frames of the training
+# digits. The helper `fit` is an ordinary training loop with a progress bar; interrupt it if you like, the
+# network keeps what it has learnt.
 
 # %% tags=["nbval-ignore-output"]
 clips, test_clips = slit_clip(train.images), slit_clip(test.images)
@@ -90,7 +93,13 @@ def name_every_frame(model):
 
 
 frame_model = nn.Sequential(nn.Linear(24, 64), nn.Tanh(), nn.Linear(64, 10))
-fit(frame_model, lambda: name_every_frame(frame_model), steps=300, learning_rate=5e-3, one_cycle=True)
+fit(
+    frame_model,
+    lambda: name_every_frame(frame_model),
+    steps=300,
+    learning_rate=5e-3,
+    one_cycle=True,
+)
 
 # %% tags=["nbval-ignore-output"]
 correct = frame_model(test_clips).argmax(-1) == test.labels[:, None]  # (N, T)
@@ -99,15 +108,15 @@ assert 0.5 < frame_accuracy.max() < 0.7
 best_frame.compare(round(100 * frame_accuracy.max().item()))
 
 # %% [markdown]
-# Six digits in ten from the best frame, and one in ten (pure chance) at the two ends, where the slit shows nothing. We
-# will come back to this task with a network that remembers.
+# Six digits in ten from the best frame, and one in ten (pure chance) at the two ends, where the slit shows
+# nothing. We will come back to this task with a network that remembers.
 #
 # ## From a window to a state
 #
-# The obvious repair is a wider window: feed the last $w$ frames to the network side by side. That works, and it is what
-# chapter 1 called an autoregressive model of order $w$. It has two faults. What lies before the window is gone for good. And
-# every position in the window has weights of its own, so the network grows with the window and must learn to recognise
-# the same stroke anew at each position.
+# The obvious repair is a wider window: feed the last $w$ frames to the network side by side. That works, and
+# it is what chapter 1 called an autoregressive model of order $w$. It has two faults. What lies before the
+# window is gone for good. And every position in the window has weights of its own, so the network grows with
+# the window and must learn to recognise the same stroke anew at each position.
 
 # %%
 windows = [1, 4, 12]
@@ -115,18 +124,20 @@ parameters = [sum(p.numel() for p in nn.Linear(24 * w, 64).parameters()) for w i
 print("first layer, by window:", dict(zip(windows, parameters, strict=True)))
 
 # %% [markdown]
-# A recurrent network replaces the window by a *state* $h_t$, a vector of fixed size $H$. The new state depends on the new input
-# and on the old state:
+# A recurrent network replaces the window by a *state* $h_t$, a vector of fixed size $H$. The new state
+# depends on the new input and on the old state:
 #
 # $$h_t = \tanh(W_{xh}\,x_t + W_{hh}\,h_{t-1} + b), \qquad\qquad y_t = W_{hy}\,h_t + b_y .$$
 #
-# The first term is the hidden layer of any network. The second term is the only news: the layer also listens to itself, one
-# step ago. Because $h_{t-1}$ was made from $x_{t-1}$ and $h_{t-2}$, and so on, $h_t$ depends on *all* inputs so far. Jeffrey Elman
-# (1990) trained such networks on sentences, so this form carries his name.
+# The first term is the hidden layer of any network. The second term is the only news: the layer also listens
+# to itself, one step ago. Because $h_{t-1}$ was made from $x_{t-1}$ and $h_{t-2}$, and so on, $h_t$ depends
+# on *all* inputs so far. Jeffrey Elman (1990) trained such networks on sentences, so this form carries his
+# name.
 #
-# On the left, the equation as a graph with a loop. On the right the same graph *unrolled*, one copy for each step. The copies
-# share their weights: there is one $W_{xh}$, one $W_{hh}$ and one $W_{hy}$, used at every step, as a convolution uses one filter at
-# every place of an image. Sharing over time instead of space, that is all.
+# On the left, the equation as a graph with a loop. On the right the same graph *unrolled*, one copy for each
+# step. The copies share their weights: there is one $W_{xh}$, one $W_{hh}$ and one $W_{hy}$, used at every
+# step, as a convolution uses one filter at every place of an image. Sharing over time instead of space, that
+# is all.
 
 # %%
 from seqlib.figures.rnn import plot_unrolled
@@ -136,12 +147,15 @@ _ = plot_unrolled(4)
 # %% [markdown]
 # ## One step
 #
-# In equations vectors are columns. In code a batch is a matrix whose *rows* are the examples, so the products are written the other
-# way round, `x @ W_xh`, with `W_xh` of shape `(E, H)`. The letters stay the same throughout the course: `B` examples in the
-# batch, `T` time steps, `E` input features, `H` hidden units, `V` tokens in the vocabulary.
+# In equations vectors are columns. In code a batch is a matrix whose *rows* are the examples, so the products
+# are written the other way round, `x @ W_xh`, with `W_xh` of shape `(E, H)`. The letters stay the same
+# throughout the course: `B` examples in the batch, `T` time steps, `E` input features, `H` hidden units, `V`
+# tokens in the vocabulary.
 #
-# **Exercise: one step.** Fill in the function, then let the check look at it. It knows the right answer and the usual mistakes, and tells you
-# which one it looks like. `check.rnn_step.hint()` gives a hint, one more each time, and `check.rnn_step.solution()` a solution.
+# **Exercise: one step.** Fill in the function, then let the check look at it. It knows the right answer and
+# the usual mistakes, and tells you which one it looks like. `check.rnn_step.hint()` gives a hint, one more
+# each time, and `check.rnn_step.solution()` a solution.
+
 
 # %%
 def rnn_step(x, h, W_xh, W_hh, b):
@@ -152,8 +166,9 @@ def rnn_step(x, h, W_xh, W_hh, b):
 check.rnn_step(rnn_step)
 
 # %% [markdown]
-# **Exercise: all steps.** A sequence is a loop over that step. The batch comes first, then time: `x[:, t]` is the input of step
-# `t` for the whole batch.
+# **Exercise: all steps.** A sequence is a loop over that step. The batch comes first, then time: `x[:, t]` is
+# the input of step `t` for the whole batch.
+
 
 # %%
 def unroll(x, h0, W_xh, W_hh, b):
@@ -166,8 +181,9 @@ check.unroll(unroll)
 # %% [markdown]
 # ## The network from scratch
 #
-# Here is the whole thing as a PyTorch module. `nn.Linear` keeps its matrix transposed, of shape `(H, E)`, which is the $W$ of the equation
-# above.
+# Here is the whole thing as a PyTorch module. `nn.Linear` keeps its matrix transposed, of shape `(H, E)`,
+# which is the $W$ of the equation above.
+
 
 # %%
 class ElmanRNN(nn.Module):
@@ -189,8 +205,9 @@ elman = ElmanRNN(24, 64)
 elman(test_clips).shape
 
 # %% [markdown]
-# The package has the same network, with stacks and directions that we need further below. From here on we use that one, and
-# so that nobody has to take its word: with the same weights, our loop, `seqlib` and `torch.nn` must agree.
+# The package has the same network, with stacks and directions that we need further below. From here on we use
+# that one, and so that nobody has to take its word: with the same weights, our loop, `seqlib` and `torch.nn`
+# must agree.
 
 # %%
 from seqlib.rnn import RNN
@@ -208,8 +225,9 @@ print("output, every step of the last layer:", tuple(output.shape))
 print("h_n, the last step of every layer:   ", tuple(h_n.shape))
 
 # %% [markdown]
-# Back to the slit. The read-out is a linear layer on top of each state, and everything else stays as it was: same frames,
-# same loss, same number of steps.
+# Back to the slit. The read-out is a linear layer on top of each state, and everything else stays as it was:
+# same frames, same loss, same number of steps.
+
 
 # %% tags=["nbval-ignore-output"]
 class FrameLabeller(nn.Module):
@@ -226,7 +244,14 @@ class FrameLabeller(nn.Module):
 
 
 slit_model = FrameLabeller(24, 64, 10)
-fit(slit_model, lambda: name_every_frame(slit_model), steps=300, learning_rate=5e-3, clip_norm=1.0, one_cycle=True)
+fit(
+    slit_model,
+    lambda: name_every_frame(slit_model),
+    steps=300,
+    learning_rate=5e-3,
+    clip_norm=1.0,
+    one_cycle=True,
+)
 
 # %%
 from seqlib.figures.common import plot_accuracy_by_step
@@ -237,14 +262,15 @@ plot_accuracy_by_step({"one frame": frame_accuracy, "with a state": rnn_accuracy
 assert rnn_accuracy[-1] > 0.75 and frame_accuracy[-1] < 0.2
 
 # %% [markdown]
-# Through the last slit position there is nothing to be seen, and the single frame is back to guessing. The recurrent network
-# still names about four digits in five, all from memory. `clip_norm=1.0` in the training call limits the length of the gradient;
-# chapter 3 shows why recurrent networks need that.
+# Through the last slit position there is nothing to be seen, and the single frame is back to guessing. The
+# recurrent network still names about four digits in five, all from memory. `clip_norm=1.0` in the training
+# call limits the length of the gradient; chapter 3 shows why recurrent networks need that.
 #
 # ## "hello" under the microscope
 #
-# The smallest language model there is reads `h`, `e`, `l`, `l` and has to predict `e`, `l`, `l`, `o`. It has a catch. After the first
-# `l` comes an `l`, after the second comes an `o`: the input is the same and the answer is not. Only the state can tell the two apart.
+# The smallest language model there is reads `h`, `e`, `l`, `l` and has to predict `e`, `l`, `l`, `o`. It has
+# a catch. After the first `l` comes an `l`, after the second comes an `o`: the input is the same and the
+# answer is not. Only the state can tell the two apart.
 #
 # Characters enter as *one-hot* vectors, a 1 at the character's number and 0 elsewhere.
 
@@ -259,8 +285,9 @@ print("numbers:", hello.tolist())
 print(one_hot[0])
 
 # %% [markdown]
-# A one-hot vector times a matrix picks one row of the matrix. Nobody multiplies by all those zeros; the row is looked up, and the matrix is
-# called an *embedding*. Both are the same function, one fast and one easy to see.
+# A one-hot vector times a matrix picks one row of the matrix. Nobody multiplies by all those zeros; the row
+# is looked up, and the matrix is called an *embedding*. Both are the same function, one fast and one easy to
+# see.
 
 # %%
 E = torch.randn(len(letters), 3, generator=generator)
@@ -269,6 +296,7 @@ torch.testing.assert_close(one_hot.float() @ E, looked_up)
 
 # %% [markdown]
 # **Exercise: embedding.** Write the look-up yourself.
+
 
 # %%
 def embed(tokens, E):
@@ -279,15 +307,17 @@ def embed(tokens, E):
 check.embed(embed)
 
 # %% [markdown]
-# At each step the model's output goes through a softmax, and the loss of the step is the cross-entropy $-\log p(\text{target})$. The loss
-# of the word is the sum over its steps, or the mean if words of several lengths are to be compared. By the chain rule of chapter 1 the sum is
-# $-\log p(\texttt{ello} \mid \texttt{h})$: training raises the probability of the whole word.
+# At each step the model's output goes through a softmax, and the loss of the step is the cross-entropy $-\log
+# p(\text{target})$. The loss of the word is the sum over its steps, or the mean if words of several lengths
+# are to be compared. By the chain rule of chapter 1 the sum is $-\log p(\texttt{ello} \mid \texttt{h})$:
+# training raises the probability of the whole word.
 #
 # **Exercise: the loss.** Mind which character is the target of which step.
 
+
 # %%
 def next_char_loss(logits, tokens):
-    """tokens (B, T + 1); logits (B, T, V), where logits[:, t] was computed from tokens[:, :t+1].
+    """tokens (B, T + 1); logits (B, T, V): logits[:, t] was computed from tokens[:, : t + 1].
 
     Returns the mean cross-entropy of all B * T predictions.
     """
@@ -314,9 +344,9 @@ print("".join(letters.decode(written)))
 assert hello_loss(trained) < 0.01
 
 # %% [markdown]
-# Five hidden units, 150 steps, and it can spell. Now look inside. Move **Step** through the word and watch each tensor of the step,
-# and switch between the untrained and the trained model. Find the two steps whose input is `l`: the one-hot vectors agree, the states don't, and the
-# probabilities follow the states.
+# Five hidden units, 150 steps, and it can spell. Now look inside. Move **Step** through the word and watch
+# each tensor of the step, and switch between the untrained and the trained model. Find the two steps whose
+# input is `l`: the one-hot vectors agree, the states don't, and the probabilities follow the states.
 
 # %%
 from seqlib.widgets.rnn import hello_explorer
@@ -332,9 +362,11 @@ assert (first_l - second_l).norm() > 0.5
 # %% [markdown]
 # ## Find the flaw: adding up losses
 #
-# A set of lecture notes says: *each step of the sequence has a loss; the losses are added to a final loss; this is called
-# backpropagation through time*. The first two statements are right. The third isn't, and a short experiment shows it. Both models below have the same
-# weights and the same summed loss. In one of them the state is detached after every step, so that no gradient travels through time.
+# A set of lecture notes says: *each step of the sequence has a loss; the losses are added to a final loss;
+# this is called backpropagation through time*. The first two statements are right. The third isn't, and a
+# short experiment shows it. Both models below have the same weights and the same summed loss. In one of them
+# the state is detached after every step, so that no gradient travels through time.
+
 
 # %%
 def summed_loss(model, through_time):
@@ -361,15 +393,17 @@ print("same gradient:   ", bool(torch.allclose(with_time, without_time)))
 assert difference > 0.1
 
 # %% [markdown]
-# Adding up losses defines *what* is minimised. Backpropagation through time is *how* its gradient is found: by following each loss back through all earlier
-# states. The two meet so often that they are easy to confuse. The next chapter is about the second one.
+# Adding up losses defines *what* is minimised. Backpropagation through time is *how* its gradient is found:
+# by following each loss back through all earlier states. The two meet so often that they are easy to confuse.
+# The next chapter is about the second one.
 #
 # ## From probabilities to text
 #
-# A trained model gives a distribution over the next character. Taking the likeliest each time (*argmax*, or greedy decoding) always writes the same
-# text. Drawing from the distribution gives a different text each time, in which the model's uncertainty shows. Between the two lies the
-# *temperature* $\tau$: draw from $\text{softmax}(y / \tau)$. Below 1 it sharpens the distribution, above 1 it flattens it, and towards 0 it becomes
-# argmax.
+# A trained model gives a distribution over the next character. Taking the likeliest each time (*argmax*, or
+# greedy decoding) always writes the same text. Drawing from the distribution gives a different text each
+# time, in which the model's uncertainty shows. Between the two lies the *temperature* $\tau$: draw from
+# $\text{softmax}(y / \tau)$. Below 1 it sharpens the distribution, above 1 it flattens it, and towards 0 it
+# becomes argmax.
 
 # %%
 from seqlib.decoding import token_probabilities
@@ -380,7 +414,9 @@ for temperature in (0, 0.5, 1, 2):
     print(f"temperature {temperature}: ", " ".join(f"{share:.3f}" for share in shares))
 
 # %% [markdown]
-# **Exercise: sampling.** `torch.multinomial` draws from given probabilities. Hand the generator on to it, or nobody can repeat your draw.
+# **Exercise: sampling.** `torch.multinomial` draws from given probabilities. Hand the generator on to it, or
+# nobody can repeat your draw.
+
 
 # %%
 def sample_with_temperature(logits, temperature, generator):
@@ -391,8 +427,8 @@ def sample_with_temperature(logits, temperature, generator):
 check.sample_with_temperature(sample_with_temperature)
 
 # %% [markdown]
-# Now a real text. `data/tales.txt` holds fables that were written for this course, and we train a character model with 128 units on short pieces of
-# them. This takes about ten seconds.
+# Now a real text. `data/tales.txt` holds fables that were written for this course, and we train a character
+# model with 128 units on short pieces of them. This takes about ten seconds.
 
 # %% tags=["nbval-ignore-output"]
 text, held_out_text = data.tales()
@@ -431,22 +467,23 @@ with torch.no_grad():
     held_out_loss = text_loss(storyteller, probe)
 ax = plot_losses({"character model": text_history})
 ax.axhline(unigram_loss, color=style.GREY, linestyle="--")
-ax.text(0, unigram_loss, " letter frequencies alone", va="bottom", color=style.GREY)
+ax.text(900, unigram_loss, "letter frequencies alone", va="bottom", ha="right", color=style.GREY)
 assert held_out_loss < 0.75 * unigram_loss
 
 # %% [markdown]
-# On tales it has never seen, the model needs less than three quarters of the bits that letter frequencies alone would need. It has noticed
-# which letters follow which, where words end, and that sentences begin with capitals. It has nothing to say; it is a model of
-# spelling more than of stories. Play with the **Temperature** and with **Top-k**, which keeps the k likeliest
-# characters and drops the others. At temperature 0 it soon goes round in circles. At 2 it is scribbling.
+# On tales it has never seen, the model needs less than three quarters of the bits that letter frequencies
+# alone would need. It has noticed which letters follow which, where words end, and that sentences begin with
+# capitals. It has nothing to say; it is a model of spelling more than of stories. Play with the
+# **Temperature** and with **Top-k**, which keeps the k likeliest characters and drops the others. At
+# temperature 0 it soon goes round in circles. At 2 it is scribbling.
 
 # %%
 from seqlib.widgets.rnn import sampling_explorer
 
-sampling_explorer(storyteller, characters, prompt="The miller ")
+sampling_explorer(storyteller, characters, prompt="The miller sai")
 
 # %%
-prompt = characters.encode("The miller ")[None]
+prompt = characters.encode("The miller sai")[None]
 greedy = storyteller.generate(prompt, length=1000, temperature=0)[0].tolist()
 tail = greedy[-400:]
 repeats = [period for period in range(1, 300) if tail[period:] == tail[:-period]]
@@ -456,10 +493,11 @@ print("1000 characters of argmax end in a loop")
 # %% [markdown]
 # ## Why tanh?
 #
-# Nothing in the idea of a state asks for a hyperbolic tangent. A sigmoid would bound the state as well, and a ReLU is what most other networks use. The
-# difference shows when one function is applied over and over. Let random, untrained networks read 50 random inputs, and
-# measure two things for each activation: how large the state becomes, and how much of the gradient of the last state arrives at the first.
-# Their recurrent matrices are scaled so that the largest eigenvalue has size 2; call this the *gain*.
+# Nothing in the idea of a state asks for a hyperbolic tangent. A sigmoid would bound the state as well, and a
+# ReLU is what most other networks use. The difference shows when one function is applied over and over. Let
+# random, untrained networks read 50 random inputs, and measure two things for each activation: how large the
+# state becomes, and how much of the gradient of the last state arrives at the first. Their recurrent matrices
+# are scaled so that the largest eigenvalue has size 2; call this the *gain*.
 
 # %%
 exploding = Prediction(
@@ -508,15 +546,17 @@ assert 1e-3 < arriving["tanh"].median() < 1e3 and arriving["ReLU"].median() > 1e
 exploding.compare(max(arriving, key=lambda activation: arriving[activation].median().item()))
 
 # %% [markdown]
-# The ReLU lets the state grow without bound, in the median beyond a thousand, and the gradient grows with it. The
-# sigmoid's slope is at most 1/4, so each step back costs a factor of two or more even here, and after fifty steps less than $10^{-15}$ is left. The tanh keeps the
-# state between $-1$ and $1$ and has slope 1 at the origin, and at this gain its gradient arrives at about the size at which it set out. At gain 1 it would fade as well; chapter 3 goes into that.
-# The tanh is the best of the three for this purpose, no more. (With a careful initialisation a ReLU can be made to work: Le, Jaitly and Hinton, 2015.)
+# The ReLU lets the state grow without bound, in the median beyond a thousand, and the gradient grows with it.
+# The sigmoid's slope is at most 1/4, so each step back costs a factor of two or more even here, and after
+# fifty steps less than $10^{-15}$ is left. The tanh keeps the state between $-1$ and $1$ and has slope 1 at
+# the origin, and at this gain its gradient arrives at about the size at which it set out. At gain 1 it would
+# fade as well; chapter 3 goes into that. The tanh is the best of the three for this purpose, no more. (With a
+# careful initialisation a ReLU can be made to work: Le, Jaitly and Hinton, 2015.)
 #
 # ## One cell, five wirings
 #
-# So far there was an output at every step. That is one of several ways to connect the same cell. Choose a **Wiring** to see which inputs and outputs
-# it uses.
+# So far there was an output at every step. That is one of several ways to connect the same cell. Choose a
+# **Wiring** to see which inputs and outputs it uses.
 
 # %%
 from seqlib.widgets.rnn import wiring_explorer
@@ -524,11 +564,13 @@ from seqlib.widgets.rnn import wiring_explorer
 wiring_explorer()
 
 # %% [markdown]
-# *One to one* is an ordinary network, and the slit was *many to many in step*. Here are the others, each trained on something real or at least readable.
+# *One to one* is an ordinary network, and the slit was *many to many in step*. Here are the others, each
+# trained on something real or at least readable.
 #
 # ### Many to one: reading a digit by glimpses
 #
 # The network sees sixteen patches of 2 × 2 pixels, one after another, and answers once, from its last state.
+
 
 # %% tags=["nbval-ignore-output"]
 class Reader(nn.Module):
@@ -549,7 +591,9 @@ def glimpses(images):
     return images.view(-1, 4, 2, 4, 2).transpose(2, 3).reshape(-1, 16, 4)
 
 
-glimpse_batches = minibatches(glimpses(train.images), train.labels, batch_size=64, generator=generator)
+glimpse_batches = minibatches(
+    glimpses(train.images), train.labels, batch_size=64, generator=generator
+)
 
 
 def glimpse_loss():
@@ -568,8 +612,9 @@ print("more than 88 % of the test digits read from sixteen glimpses")
 # %% [markdown]
 # ### Many to one again: where the order decides
 #
-# "Good, not bad" and "bad, not good" consist of the same words. A model that only counts words cannot tell them apart, whatever its weights:
-# its two inputs are identical. Every sentence below has such a twin with the opposite meaning.
+# "Good, not bad" and "bad, not good" consist of the same words. A model that only counts words cannot tell
+# them apart, whatever its weights: its two inputs are identical. Every sentence below has such a twin with
+# the opposite meaning.
 
 # %%
 GOOD = ["good", "fresh", "warm", "kind", "bright", "clever", "quick", "honest"]
@@ -595,13 +640,17 @@ reviews = [
 words = Vocabulary(word for sentence, _, _ in reviews for word in sentence)
 sentences = torch.stack([words.encode(sentence) for sentence, _, _ in reviews])  # (N, 7)
 is_praise = torch.tensor([int(praise) for _, praise, _ in reviews])
-seen = torch.tensor([(GOOD.index(good) + BAD.index(bad)) % 4 != 0 for _, _, (good, bad) in reviews])
+seen = torch.tensor(
+    [(GOOD.index(good) + BAD.index(bad)) % 4 != 0 for _, _, (good, bad) in reviews]
+)
 for sentence, praise, _ in reviews[:4]:
     print("praise " if praise else "blame  ", " ".join(sentence))
-print(f"{int(seen.sum())} sentences for training, {int((~seen).sum())} with new pairs of adjectives held out")
+print(int(seen.sum()), "sentences for training,", int((~seen).sum()), "with new pairs held out")
 
 # %% tags=["nbval-ignore-output"]
-review_batches = minibatches(sentences[seen], is_praise[seen], batch_size=64, generator=generator)
+review_batches = minibatches(
+    sentences[seen], is_praise[seen], batch_size=64, generator=generator
+)
 critic = Reader(len(words), 32, 2)
 counter = nn.Sequential(nn.Linear(len(words), 64), nn.Tanh(), nn.Linear(64, 2))
 
@@ -623,9 +672,12 @@ for model, prepare, label in ((critic, in_order, "in order"), (counter, counted,
     loss = partial(review_loss, model, prepare)
     fit(model, loss, steps=400, learning_rate=5e-3, clip_norm=1.0, one_cycle=True, label=label)
 
+
 # %%
 def accuracy_on_new_pairs(model, prepare):
-    return (model(prepare(sentences[~seen])).argmax(-1) == is_praise[~seen]).double().mean().item()
+    return (
+        (model(prepare(sentences[~seen])).argmax(-1) == is_praise[~seen]).double().mean().item()
+    )
 
 
 assert accuracy_on_new_pairs(critic, in_order) > 0.95
@@ -634,12 +686,15 @@ print("words in order: more than 95 % of new sentences understood")
 print("words counted:  exactly 50 %")
 
 # %% [markdown]
-# Exactly, not roughly: whatever the counting model answers to a sentence it answers to its twin as well, and one of the two is wrong.
+# Exactly, not roughly: whatever the counting model answers to a sentence it answers to its twin as well, and
+# one of the two is wrong.
 #
 # ### One to many: drawing a digit from its label
 #
-# Now the other way round. The label sets the *initial* state, and the network draws the digit row by row. Each new row of pixels is drawn at random from the
-# probabilities that the network gives, and becomes the next input. Pixels are black or white here.
+# Now the other way round. The label comes first, and the network draws the digit row by row. (The label sets
+# the *initial* state here; as a first input, as in the picture above, it would do as well.) Each new row of
+# pixels is drawn at random from the probabilities that the network gives, and becomes the next input. Pixels
+# are black or white here.
 
 # %% tags=["nbval-ignore-output"]
 from seqlib.rnn import RNNCell
@@ -663,7 +718,9 @@ class Draughtsman(nn.Module):
         h, row, rows = self.label_to_h(labels), torch.zeros(len(labels), 8), []
         for _ in range(8):
             h = self.cell(row, h)
-            row = torch.bernoulli(torch.sigmoid(self.h_to_row(h) / temperature), generator=generator)
+            row = torch.bernoulli(
+                torch.sigmoid(self.h_to_row(h) / temperature), generator=generator
+            )
             rows.append(row)
         return torch.stack(rows, 1)  # (B, 8, 8)
 
@@ -672,7 +729,9 @@ def black_and_white(images):
     return (images > 0.5).float()
 
 
-drawing_batches = minibatches(black_and_white(train.images), train.labels, batch_size=64, generator=generator)
+drawing_batches = minibatches(
+    black_and_white(train.images), train.labels, batch_size=64, generator=generator
+)
 
 
 def drawing_loss():
@@ -684,7 +743,8 @@ draughtsman = Draughtsman(96)
 fit(draughtsman, drawing_loss, steps=800, learning_rate=1e-2, clip_norm=1.0, one_cycle=True)
 
 # %% [markdown]
-# Are these digits? Ask a judge that has nothing to do with our network: a support vector machine from scikit-learn, trained on real digits.
+# Are these digits? Ask a judge that has nothing to do with our network: a support vector machine from
+# scikit-learn, trained on real digits.
 
 # %%
 from sklearn.svm import SVC
@@ -693,7 +753,9 @@ from seqlib.figures.common import plot_digits
 
 labels = torch.arange(10).repeat(30)
 drawn = draughtsman.draw(labels, generator)  # (300, 8, 8)
-judge = SVC(gamma=0.05, C=10).fit(black_and_white(train.images).flatten(1).numpy(), train.labels.numpy())
+judge = SVC(gamma=0.05, C=10).fit(
+    black_and_white(train.images).flatten(1).numpy(), train.labels.numpy()
+)
 recognised = judge.score(drawn.flatten(1).numpy(), labels.numpy())
 plot_digits(drawn[:20], columns=10)
 assert recognised > 0.9
@@ -702,8 +764,9 @@ print("the judge recognises more than 90 % of the drawings")
 # %% [markdown]
 # ### Many to many through a summary: reversing a word
 #
-# The last wiring reads first and writes afterwards. It cannot begin to write before the last letter is in, since that letter comes first in
-# the answer. One network, the *encoder*, reads the word and ends in a state; a second one, the *decoder*, starts from that state and writes.
+# The last wiring reads first and writes afterwards. It cannot begin to write before the last letter is in,
+# since that letter comes first in the answer. One network, the *encoder*, reads the word and ends in a state;
+# a second one, the *decoder*, starts from that state and writes.
 
 # %% tags=["nbval-ignore-output"]
 GO = 26  # tells the decoder to begin
@@ -753,24 +816,29 @@ for length in lengths:
     exact.append((reverser.reverse(word) == word.flip(1)).all(1).double().mean().item())
 
 fig, ax = plt.subplots(figsize=(5, 3))
-bars = ax.bar(lengths, exact, color=[style.BLUE if length < 5 else style.GREY for length in lengths])
+bars = ax.bar(
+    lengths, exact, color=[style.BLUE if length < 5 else style.GREY for length in lengths]
+)
 ax.set(xlabel="letters in the word", ylabel="share reversed exactly", ylim=(0, 1.05))
 ax.text(6.5, 0.5, "longer than\nin training", ha="center", color=style.GREY)
 assert min(exact[:4]) > 0.9 and max(exact[5:]) < 0.1
 
 # %% [markdown]
-# Up to four letters, the lengths it was trained on, it reverses nearly everything. Beyond them it fails completely: the whole word has to fit through one vector, in a code that was only ever learnt for
-# short words. Chapter 5 takes this wiring further, and chapter 6 opens the bottleneck.
+# Up to four letters, the lengths it was trained on, it reverses nearly everything. Beyond them it fails
+# completely: the whole word has to fit through one vector, in a code that was only ever learnt for short
+# words. Chapter 5 takes this wiring further, and chapter 6 opens the bottleneck.
 #
 # ## Deep, bidirectional, and of different lengths
 #
-# Layers can be stacked: the states of the first are the inputs of the second. And a sequence that lies before us as a whole can be read
-# from both ends, with the two states put side by side. When does the second direction matter? Take the digits of a number, read from
-# left to right, and name the place of each: units, tens, hundreds, thousands. The `3` in `3`, `38` and `3810` has three different places, and what
-# decides is how many digits *follow*.
+# Layers can be stacked: the states of the first are the inputs of the second. And a sequence that lies before
+# us as a whole can be read from both ends, with the two states put side by side. When does the second
+# direction matter? Take the digits of a number, read from left to right, and name the place of each: units,
+# tens, hundreds, thousands. The `3` in `3`, `38` and `3810` has three different places, and what decides is
+# how many digits *follow*.
 #
-# Numbers have different lengths, and a batch is a rectangle. So shorter ones are *padded*, and to keep the padding out of the computation the batch is *packed*:
-# `pack_padded_sequence` stores only the steps that exist. This matters most for the backward direction, which would otherwise begin in the padding.
+# Numbers have different lengths, and a batch is a rectangle. So shorter ones are *padded*, and to keep the
+# padding out of the computation the batch is *packed*: `pack_padded_sequence` stores only the steps that
+# exist. This matters most for the backward direction, which would otherwise begin in the padding.
 
 # %%
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
@@ -793,14 +861,18 @@ class PlaceNamer(nn.Module):
     def forward(self, digits, lengths):
         x = F.one_hot(digits, 10).float()
         packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
-        states, _ = pad_packed_sequence(self.rnn(packed)[0], batch_first=True, total_length=digits.shape[1])
+        states, _ = pad_packed_sequence(
+            self.rnn(packed)[0], batch_first=True, total_length=digits.shape[1]
+        )
         return self.h_to_y(states)  # (B, T, 7)
 
 
 example = numbers(3, torch.Generator().manual_seed(5))
 packed = pack_padded_sequence(example[0], example[2], batch_first=True, enforce_sorted=False)
-print("lengths:", example[2].tolist(), " stored steps:", len(packed.data), "of", example[0].numel())
+print("lengths:", example[2].tolist())
+print("stored steps:", len(packed.data), "of", example[0].numel())
 print("sequences still running at each step:", packed.batch_sizes.tolist())
+
 
 # %% tags=["nbval-ignore-output"]
 def place_loss(model):
@@ -811,7 +883,14 @@ def place_loss(model):
 
 one_way, both_ways = PlaceNamer(False), PlaceNamer(True)
 for model, label in ((one_way, "left to right"), (both_ways, "both directions")):
-    fit(model, partial(place_loss, model), steps=200, learning_rate=1e-2, one_cycle=True, label=label)
+    fit(
+        model,
+        partial(place_loss, model),
+        steps=200,
+        learning_rate=1e-2,
+        one_cycle=True,
+        label=label,
+    )
 
 # %%
 digits, places, lengths = numbers(1000, generator)
@@ -825,10 +904,12 @@ print("left to right:   fewer than 40 % of the places named")
 print("both directions: more than 97 %")
 
 # %% [markdown]
-# Reading from left to right, only a seventh digit gives itself away. The others have to be guessed from how common each length is. This isn't a weakness of training; the
-# information isn't there yet. A model that writes text as it goes can never be bidirectional, for the same reason.
+# Reading from left to right, only a seventh digit gives itself away. The others have to be guessed from how
+# common each length is. This isn't a weakness of training; the information isn't there yet. A model that
+# writes text as it goes can never be bidirectional, for the same reason.
 #
-# The shapes of `torch.nn.RNN` confuse nearly everyone once, so here they are for a stack of two layers in both directions.
+# The shapes of `torch.nn.RNN` confuse nearly everyone once, so here they are for a stack of two layers in
+# both directions.
 
 # %%
 deep = nn.RNN(10, 20, num_layers=2, bidirectional=True, batch_first=True)
@@ -838,11 +919,16 @@ ours_output, ours_h_n = RNN.from_torch(deep)(x)
 torch.testing.assert_close(ours_output, output)
 torch.testing.assert_close(ours_h_n, h_n)
 print("output", tuple(output.shape), " = B, T, 2 H: the last layer, every step")
-print("h_n   ", tuple(h_n.shape), "= layers * 2, B, H: every layer and direction, its own last step")
+print(
+    "h_n   ",
+    tuple(h_n.shape),
+    "= layers * 2, B, H: every layer and direction, its own last step",
+)
 
 # %% [markdown]
-# The last step of the forward direction is `output[:, -1, :H]`. The backward direction ends at the *first* position, so its last state is
-# `output[:, 0, H:]`. And `h_n` is never batch first, whatever `batch_first` says.
+# The last step of the forward direction is `output[:, -1, :H]`. The backward direction ends at the *first*
+# position, so its last state is `output[:, 0, H:]`. And `h_n` is never batch first, whatever `batch_first`
+# says.
 
 # %%
 torch.testing.assert_close(h_n[2], output[:, -1, :20])
@@ -851,8 +937,8 @@ torch.testing.assert_close(h_n[3], output[:, 0, 20:])
 # %% [markdown]
 # ## Find the flaw: a network that mixes people up
 #
-# Somebody trains `nn.RNN(10, 20)` on 64 patients with 5 measurements each, `x` of shape `(64, 5, 10)`. It runs, the shapes look right, and the results are
-# poor. Before you read on: what is wrong?
+# Somebody trains `nn.RNN(10, 20)` on 64 patients with 5 measurements each, `x` of shape `(64, 5, 10)`. It
+# runs, the shapes look right, and the results are poor. Before you read on: what is wrong?
 
 # %%
 rnn = nn.RNN(10, 20)
@@ -865,9 +951,10 @@ print("only patient 0 moved:", int(moved.sum()) == 1)
 assert moved.sum() > 1
 
 # %% [markdown]
-# Without `batch_first=True` the first axis is *time*. The network read one sequence of 64 steps through all patients, five times over, and patient 0's
-# values leak into everybody after them. No error is raised, since any shape of three axes will do. The test above is worth keeping: change one example, and see that no
-# other one moves.
+# Without `batch_first=True` the first axis is *time*. The network read one sequence of 64 steps through all
+# patients, five times over, and patient 0's values leak into everybody after them. No error is raised, since
+# any shape of three axes will do. The test above is worth keeping: change one example, and see that no other
+# one moves.
 
 # %%
 rnn = nn.RNN(10, 20, batch_first=True)
@@ -878,8 +965,9 @@ assert moved.sum() == 1
 # %% [markdown]
 # ## What it costs
 #
-# The same weights serve a sequence of any length, so the number of parameters doesn't depend on $T$. The work does: it grows in
-# proportion. And the steps have to wait for each other, since $h_t$ cannot be computed before $h_{t-1}$.
+# The same weights serve a sequence of any length, so the number of parameters doesn't depend on $T$. The work
+# does: it grows in proportion. And the steps have to wait for each other, since $h_t$ cannot be computed
+# before $h_{t-1}$.
 
 # %%
 from torch.utils.flop_counter import FlopCounterMode
@@ -890,15 +978,15 @@ for T in (10, 100, 1000):
     with FlopCounterMode(display=False) as operations, torch.no_grad():
         model(torch.zeros(1, T, 24))
     millions = operations.get_total_flops() / 1e6
-    print(f"T = {T:4}:  {size} parameters, {millions:6.2f} million operations, {T} steps one after another")
+    print(f"T = {T:4}: {size} parameters, {millions:5.2f} million operations, {T} in a row")
 
 # %% [markdown]
-# A graphics card that could do a thousand steps at once has nothing to do here: there is always just one step that is ready. This, and not the amount of work, is
-# what made the Transformer (chapter 7) attractive.
+# A graphics card that could do a thousand steps at once has nothing to do here: there is always just one step
+# that is ready. This, and not the amount of work, is what made the Transformer (chapter 7) attractive.
 #
-# The other weakness is memory. In principle $h_t$ can hold on to something from any distance. In the slit clip three frames were
-# enough. How far does it reach in practice? Give the storyteller the same fifty characters after two different openings, and see
-# whether it can tell the openings apart.
+# The other weakness is memory. In principle $h_t$ can hold on to something from any distance. In the slit
+# clip three frames were enough. How far does it reach in practice? Give the storyteller the same fifty
+# characters after two different openings, and see whether it can tell the openings apart.
 
 # %% tags=["nbval-ignore-output"]
 with torch.no_grad():
@@ -906,7 +994,9 @@ with torch.no_grad():
     other = stretch.clone()
     other[:, :10] = pieces_of(held_out, 9, 200, torch.Generator().manual_seed(3))
     a, b = storyteller(stretch[:, :-1]), storyteller(other[:, :-1])
-    change = (a.probabilities - b.probabilities).abs().sum(-1).mean(0) / 2  # (T,) probability moved
+    change = (a.probabilities - b.probabilities).abs().sum(-1).mean(
+        0
+    ) / 2  # (T,)
 
 fig, ax = plt.subplots(figsize=(6, 3))
 ax.semilogy(range(-9, 51), change, color=style.BLUE)
@@ -916,25 +1006,30 @@ ax.text(-4.5, change.min(), "different", ha="center", color=style.GREY)
 assert change[9:19].mean() > 1000 * change[-10:].mean()
 
 # %% [markdown]
-# Within a few words the past has faded: of the probability that the different opening moved at first, less than a thousandth is left after forty characters. The network *could* remember longer.
-# It has not learnt to, and the reason is in the gradient that was supposed to teach it.
+# Within a few words the past has faded: of the probability that the different opening moved at first, less
+# than a thousandth is left after forty characters. The network *could* remember longer. It has not learnt to,
+# and the reason is in the gradient that was supposed to teach it.
 #
 # ## What was measured
 #
-# A single frame through the slit named about six digits in ten at best; with a state, about eight in ten, even when nothing is visible any more. The state separates the two `l` of
-# "hello". Adding losses is not backpropagation through time: same loss, other gradient. The tanh keeps states bounded and loses less
-# gradient than the sigmoid. One cell, wired differently, reads digits by glimpses (more than 88 %), understands negation where counting words is
-# at exactly 50 %, draws digits that an independent judge recognises (more than 90 %), and reverses words up to the length it was trained on. Reading in both
-# directions names the places of digits (more than 97 %), which no model from left to right can. Parameters stay, work grows with $T$, and nothing
-# runs in parallel over time.
+# A single frame through the slit named about six digits in ten at best; with a state, about eight in ten,
+# even when nothing is visible any more. The state separates the two `l` of "hello". Adding losses is not
+# backpropagation through time: same loss, other gradient. The tanh keeps states bounded and loses less
+# gradient than the sigmoid. One cell, wired differently, reads digits by glimpses (more than 88 %),
+# understands negation where counting words is at exactly 50 %, draws digits that an independent judge
+# recognises (more than 90 %), and reverses words up to the length it was trained on. Reading in both
+# directions names the places of digits (more than 97 %), which no model from left to right can. Parameters
+# stay, work grows with $T$, and nothing runs in parallel over time.
 #
 # ## Further reading
 #
-# Jeffrey Elman, *Finding structure in time* (1990), still a pleasure. Tomáš Mikolov and others, *Recurrent neural network based language
-# model* (2010). Alex Graves, *Generating sequences with recurrent neural networks* (2013). Mike Schuster and Kuldip Paliwal, *Bidirectional recurrent neural
-# networks* (1997). Andrej Karpathy's essay *The unreasonable effectiveness of recurrent neural networks* (2015) for what larger character models can do.
+# Jeffrey Elman, *Finding structure in time* (1990), still a pleasure. Tomáš Mikolov and others, *Recurrent
+# neural network based language model* (2010). Alex Graves, *Generating sequences with recurrent neural
+# networks* (2013). Mike Schuster and Kuldip Paliwal, *Bidirectional recurrent neural networks* (1997). Andrej
+# Karpathy's essay *The unreasonable effectiveness of recurrent neural networks* (2015) for what larger
+# character models can do.
 #
 # ## The bridge
 #
-# We have called `backward()` many times in this chapter and never asked what it does to a loop. Chapter 3 does it by hand, follows the gradient back through
-# time, and watches it disappear.
+# We have called `backward()` many times in this chapter and never asked what it does to a loop. Chapter 3
+# does it by hand, follows the gradient back through time, and watches it disappear.

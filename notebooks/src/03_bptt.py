@@ -1,16 +1,19 @@
 # %% [markdown]
 # # 3 Backpropagation through time
 #
-# A recurrent network makes a mistake at step 80 because of something it should have noted at step 3. How does the weight that was responsible
-# learn of it? The answer is the chain rule, applied to a loop, and it has a long name: backpropagation through time. It is exact, it
-# costs about as much as running the network, and it often delivers nothing, because on the way from step 80 to step 3 the message
-# shrinks to zero or grows beyond all bounds.
+# A recurrent network makes a mistake at step 80 because of something it should have noted at step 3. How does
+# the weight that was responsible learn of it? The answer is the chain rule, applied to a loop, and it has a
+# long name: backpropagation through time. It is exact, it costs about as much as running the network, and it
+# often delivers nothing, because on the way from step 80 to step 3 the message shrinks to zero or grows
+# beyond all bounds.
 #
-# After this chapter you can derive and write the backward pass of a recurrent network, predict from its weights how fast its gradient fades,
-# clip gradients without bending them, and cut long sequences into windows without losing the state.
+# After this chapter you can derive and write the backward pass of a recurrent network, predict from its
+# weights how fast its gradient fades, clip gradients without bending them, and cut long sequences into
+# windows without losing the state.
 #
-# You should have read chapter 2, and know eigenvalues and singular values at least by name. Reading takes about an hour and a half, with
-# the exercises two and a half. All cells together run in about half a minute on two cores.
+# You should have read chapter 2, and know eigenvalues and singular values at least by name. Reading takes
+# about an hour and a half, with the exercises two and a half. All cells together run in about half a minute
+# on two cores.
 
 # %%
 from functools import partial
@@ -35,22 +38,26 @@ style.use()
 # %% [markdown]
 # ## A task that is only about memory
 #
-# The adding problem (Hochreiter and Schmidhuber, 1997) is as dull as a task can be, which makes it a good instrument. The network reads numbers between
-# 0 and 1. Two of them are marked, one in each half. At the end it must say the sum of the two.
+# The adding problem (Hochreiter and Schmidhuber, 1997) is as dull as a task can be, which makes it a good
+# instrument. The network reads numbers between 0 and 1. Two of them are marked, one in each half. At the end
+# it must say the sum of the two.
 
 # %%
 x, target = data.adding_problem(sequences=1, length=20, generator=generator)
 values, marks = x[0].unbind(-1)
 fig, ax = plt.subplots(figsize=(8, 2.4))
-ax.bar(range(1, 21), values.tolist(), color=[style.ORANGE if mark else "#C8C8C8" for mark in marks])
+ax.bar(
+    range(1, 21), values.tolist(), color=[style.ORANGE if mark else "#C8C8C8" for mark in marks]
+)
 for t in marks.nonzero().flatten().tolist():
     ax.text(t + 1, values[t], "marked", ha="center", va="bottom")
-ax.set(xlabel="step", ylim=(0, 1.15), title=f"the answer is {target.item():.2f}")
+ax.set(xlabel="step", xticks=range(2, 21, 2), ylim=(0, 1.15), title=f"the answer is {target.item():.2f}")
 assert marks.sum() == 2 and torch.isclose(target, values[marks == 1].sum())
 
 # %% [markdown]
-# Whoever always answers 1 makes a mean squared error of $1/6$, the variance of a sum of two uniform numbers. The only thing that makes the task harder or easier is
-# the length: the longer the sequence, the further back lies the first marked number. We train the same network on sequences of several lengths, with the same
+# Whoever always answers 1 makes a mean squared error of $1/6$, the variance of a sum of two uniform numbers.
+# The only thing that makes the task harder or easier is the length: the longer the sequence, the further back
+# lies the first marked number. We train the same network on sequences of several lengths, with the same
 # number of training steps.
 
 # %%
@@ -60,6 +67,7 @@ too_long = Prediction(
     guess=None,
 )
 too_long
+
 
 # %% tags=["nbval-ignore-output"]
 class Adder(nn.Module):
@@ -91,7 +99,10 @@ for length, adder in adders.items():
 
 # %%
 with torch.no_grad():
-    error = {length: adding_loss(adder, length, sequences=2000).item() for length, adder in adders.items()}
+    error = {
+        length: adding_loss(adder, length, sequences=2000).item()
+        for length, adder in adders.items()
+    }
 
 fig, ax = plt.subplots(figsize=(5.5, 3))
 ax.semilogy(list(error), list(error.values()), "o-", color=style.BLUE)
@@ -102,8 +113,9 @@ assert error[10] < 0.02 and error[30] < 0.13 < min(error[50], error[80])
 too_long.compare(next(length for length, value in error.items() if value > 0.13))
 
 # %% [markdown]
-# At length 10 the network has learnt to add. Somewhere between 30 and 50 it learns nothing any more; it answers 1, whatever it reads. More units or other
-# learning rates move the border a little. They don't remove it. To see what goes wrong we have to look at what training consists of.
+# At length 10 the network has learnt to add. Somewhere between 30 and 50 it learns nothing any more; it
+# answers 1, whatever it reads. More units or other learning rates move the border a little. They don't remove
+# it. To see what goes wrong we have to look at what training consists of.
 #
 # ## The gradient, derived
 #
@@ -111,26 +123,32 @@ too_long.compare(next(length for length, value in error.items() if value > 0.13)
 #
 # $$ h_t = \tanh(a_t), \qquad a_t = W_{xh}\,x_t + W_{hh}\,h_{t-1} + b. $$
 #
-# The matrix $W_{hh}$ is used at every step. To find its gradient, pretend for a moment that each step $k$ has a copy $W^{(k)}$ of its own. Then
-# the chain rule gives the gradient of each copy, and because the copies are really the same matrix, their gradients are *added*:
+# The matrix $W_{hh}$ is used at every step. To find its gradient, pretend for a moment that each step $k$ has
+# a copy $W^{(k)}$ of its own. Then the chain rule gives the gradient of each copy, and because the copies are
+# really the same matrix, their gradients are *added*:
 #
 # $$ \frac{\partial L}{\partial W_{hh}} = \sum_t \sum_{k \le t} \frac{\partial \ell_t}{\partial h_t}\;\frac{\partial h_t}{\partial h_k}\;\frac{\partial h_k}{\partial W^{(k)}},
 # \qquad\quad \frac{\partial h_t}{\partial h_k} = \prod_{j=k+1}^{t} \frac{\partial h_j}{\partial h_{j-1}}. $$
 #
-# The inner sum says: the loss at $t$ depends on the matrix through *every* earlier step $k$. Computed as it stands, this takes of the order of $T^2$ terms. Turn the order of
-# summation round and it becomes a single walk backwards. Call what reaches $h_t$ from all later losses the *future* $f_t$, and let $\delta_t = \partial L / \partial a_t$. Then
+# The inner sum says: the loss at $t$ depends on the matrix through *every* earlier step $k$. Computed as it
+# stands, this takes of the order of $T^2$ terms. Turn the order of summation round and it becomes a single
+# walk backwards. Call what reaches $h_t$ from all later losses the *future* $f_t$, and let $\delta_t =
+# \partial L / \partial a_t$. Then
 #
 # $$ \delta_t = \Big(\frac{\partial \ell_t}{\partial h_t} + f_t\Big) \odot (1 - h_t^2), \qquad f_{t-1} = W_{hh}^\top \delta_t, \qquad
 # \frac{\partial L}{\partial W_{hh}} = \sum_t \delta_t\, h_{t-1}^\top . $$
 #
-# One step back costs as much as one step forward. Paul Werbos (1990) called the procedure backpropagation through time, and that is all of it.
+# One step back costs as much as one step forward. Paul Werbos (1990) called the procedure backpropagation
+# through time, and that is all of it.
 #
-# **Exercise: by hand.** Write the walk. The states and the direct gradients $\partial \ell_t/\partial h_t$ are given. Rows are vectors, as always in code, so the recurrence
-# reads `h @ W_hh` and the transpose moves to the other place.
+# **Exercise: by hand.** Write the walk. The states and the direct gradients $\partial \ell_t/\partial h_t$
+# are given. Rows are vectors, as always in code, so the recurrence reads `h @ W_hh` and the transpose moves
+# to the other place.
+
 
 # %%
 def bptt(h, W_hh, dL_dh):
-    """h (B, T+1, H) states h_0 ... h_T; W_hh (H, H); dL_dh (B, T, H) direct gradients at h_1 ... h_T.
+    """h (B, T+1, H): states h_0 ... h_T; W_hh (H, H); dL_dh (B, T, H): direct gradients.
 
     Returns dL/dW_hh (H, H) for h_t = tanh(... + h_{t-1} @ W_hh).
     """
@@ -141,6 +159,7 @@ check.bptt(bptt)
 
 # %% [markdown]
 # Here is ours, for a loss at every step, checked against autograd in double precision.
+
 
 # %%
 def gradient_by_hand(h, W_hh, dL_dh):
@@ -173,15 +192,18 @@ torch.testing.assert_close(by_hand, by_autograd, rtol=1e-10, atol=1e-10)
 print("largest difference below 1e-10:", bool((by_hand - by_autograd).abs().max() < 1e-10))
 
 # %% [markdown]
-# The package has the complete backward pass, for the inputs, the initial state and all weights, as `seqlib.bptt.backward_through_time`. `rnn_states` uses it in place of autograd, and `gradcheck`
-# compares it with finite differences.
+# The package has the complete backward pass, for the inputs, the initial state and all weights, as
+# `seqlib.bptt.backward_through_time`. `rnn_states` uses it in place of autograd, and `gradcheck` compares it
+# with finite differences.
 
 # %%
 from seqlib.bptt import backward_through_time, rnn_states
 
 h_0 = torch.zeros(B, H, dtype=torch.float64)
 bias = torch.zeros(H, dtype=torch.float64)
-gradients = backward_through_time(x, h.detach(), W_xh, W_hh.detach(), (h[:, 1:] - wanted).detach())
+gradients = backward_through_time(
+    x, h.detach(), W_xh, W_hh.detach(), (h[:, 1:] - wanted).detach()
+)
 torch.testing.assert_close(gradients.W_hh, by_autograd, rtol=1e-10, atol=1e-10)
 arguments = [a.detach().requires_grad_() for a in (x, h_0, W_xh, W_hh, bias)]
 print("gradcheck:", torch.autograd.gradcheck(rnn_states, arguments))
@@ -197,7 +219,9 @@ print("gradcheck:", torch.autograd.gradcheck(rnn_states, arguments))
 
 # %%
 contributions = []  # of each copy W^(k) to the gradient of a loss at the last step only
-delta = torch.randn(1, H, generator=generator, dtype=torch.float64) * (1 - h[:1, T].detach() ** 2)
+delta = torch.randn(1, H, generator=generator, dtype=torch.float64) * (
+    1 - h[:1, T].detach() ** 2
+)
 for k in range(T, 0, -1):
     contributions.append(h[:1, k - 1].detach().mT @ delta)
     delta = (delta @ W_hh.detach().mT) * (1 - h[:1, k - 1].detach() ** 2)
@@ -210,8 +234,9 @@ print(f"relative error of the formula: {100 * relative_error:.0f} %")
 assert relative_error > 0.9
 
 # %% [markdown]
-# The formula keeps the term $k = 1$ and drops all others. As $h_0$ is zero, even that term is exactly nothing here. What it leaves out is the
-# sum over $k$: the matrix acted at every step, not only at the first. Here is how much each step contributes.
+# The formula keeps the term $k = 1$ and drops all others. As $h_0$ is zero, even that term is exactly nothing
+# here. What it leaves out is the sum over $k$: the matrix acted at every step, not only at the first. Here is
+# how much each step contributes.
 
 # %%
 from seqlib.figures.bptt import plot_shares
@@ -221,18 +246,22 @@ plot_shares(shares / shares.sum())
 assert shares[0] == 0 and shares[-3:].sum() > shares[:3].sum()
 
 # %% [markdown]
-# The steps near the loss say most. That picture is the whole problem of this chapter, seen from the side of the weights: the gradient is not zero, it is just made almost entirely of recent steps.
+# The steps near the loss say most. That picture is the whole problem of this chapter, seen from the side of
+# the weights: the gradient is not zero, it is just made almost entirely of recent steps.
 #
 # ## What happens on the way back
 #
-# Between step $t$ and an earlier step $k$ stands the product of Jacobians. For the tanh network each factor is known:
+# Between step $t$ and an earlier step $k$ stands the product of Jacobians. For the tanh network each factor
+# is known:
 #
 # $$ \frac{\partial h_j}{\partial h_{j-1}} = D_j\, W_{hh}, \qquad D_j = \text{diag}(1 - h_j^2), \qquad
 # \frac{\partial h_t}{\partial h_k} = D_t W_{hh}\, D_{t-1} W_{hh} \cdots D_{k+1} W_{hh} . $$
 #
-# The matrix is the same in every factor. The diagonal $D_j$ isn't: it depends on where the state is, and its entries lie between 0 and 1.
+# The matrix is the same in every factor. The diagonal $D_j$ isn't: it depends on where the state is, and its
+# entries lie between 0 and 1.
 #
 # **Exercise: the product.** Mind the order.
+
 
 # %%
 def jacobian_product(h, W_hh, k):
@@ -267,51 +296,64 @@ print("relative error above 50 %:", relative_error > 0.5)
 assert relative_error > 0.5
 
 # %% [markdown]
-# Matrices don't commute, and neither do a matrix and a diagonal. Both versions become small, which is why the mistake goes unnoticed; but only one of them is the gradient. The
-# product of all $D_j$ lets every unit keep its own account of bad steps. In the true product $W_{hh}$ mixes the units between one step and the next, and a
-# direction that was damped at one step may escape at the next.
+# Matrices don't commute, and neither do a matrix and a diagonal. Both versions become small, which is why the
+# mistake goes unnoticed; but only one of them is the gradient. The product of all $D_j$ lets every unit keep
+# its own account of bad steps. In the true product $W_{hh}$ mixes the units between one step and the next,
+# and a direction that was damped at one step may escape at the next.
 #
 # ## Find the flaw: "above 1 it explodes, below 1 it vanishes"
 #
-# Nearly every text has a sentence of this kind, and few say *what* must be above 1. Candidates are the largest singular value $\sigma_{\max}$, by which a
-# matrix can stretch a vector in one step, and the spectral radius $\rho$, the size of the largest eigenvalue. For a symmetric matrix they are equal. For others they can be far
-# apart. Take
+# Nearly every text has a sentence of this kind, and few say *what* must be above 1. Candidates are the
+# largest singular value $\sigma_{\max}$, by which a matrix can stretch a vector in one step, and the spectral
+# radius $\rho$, the size of the largest eigenvalue. For a symmetric matrix they are equal. For others they
+# can be far apart. Take
 #
 # $$ A = \begin{pmatrix} 0.9 & 5 \\ 0 & 0.9 \end{pmatrix}, \qquad \sigma_{\max} \approx 5.2, \qquad \rho = 0.9 . $$
 
 # %%
 non_normal = Prediction(
-    "What does the norm of A, A², A³, ... do?", choices=("grows forever", "shrinks at once", "grows, then shrinks"), guess=None
+    "What does the norm of A, A², A³, ... do?",
+    choices=("grows forever", "shrinks at once", "grows, then shrinks"),
+    guess=None,
 )
 non_normal
 
 # %%
 A = torch.tensor([[0.9, 5.0], [0.0, 0.9]], dtype=torch.float64)
-norms = torch.stack([torch.linalg.matrix_norm(torch.linalg.matrix_power(A, k), 2) for k in range(101)])
+norms = torch.stack(
+    [torch.linalg.matrix_norm(torch.linalg.matrix_power(A, k), 2) for k in range(101)]
+)
 sigma_max = torch.linalg.matrix_norm(A, 2).item()
 fig, ax = plt.subplots(figsize=(6, 3))
 ax.semilogy(norms, color=style.BLUE, label=r"$\|A^k\|$")
-ax.semilogy([sigma_max**k for k in range(101)], ":", color=style.RED, label=r"$\sigma_{\max}^k$")
+ax.semilogy(
+    [sigma_max**k for k in range(101)], ":", color=style.RED, label=r"$\sigma_{\max}^k$"
+)
 ax.semilogy([0.9**k for k in range(101)], "--", color=style.GREEN, label=r"$\rho^k$")
 ax.set(xlabel="k", ylim=(1e-5, 1e5))
 ax.legend()
-print(f"sigma_max = {sigma_max:.2f}, largest norm {norms.max():.1f} at k = {norms.argmax()}, at k = 100: {norms[100]:.3f}")
+print(f"sigma_max = {sigma_max:.2f}, largest norm {norms.max():.1f} at k = {norms.argmax()}")
 assert 19 < norms.max() < 20 and norms[100] < 0.02
 non_normal.compare("grows, then shrinks")
 
 # %% [markdown]
-# Its singular value is far above 1, and its powers go to zero. They take their time: the norm first climbs to about 19. What holds in general is this. The
-# gradient is *at most* $\sigma_{\max}^k$, so $\sigma_{\max} < 1$ is enough to make it vanish; above 1 anything may happen. In the long run, powers of
-# a fixed matrix go as $\rho^k$. And the recurrent network isn't even a fixed matrix: the $D_j$ shrink it further, at every step by another amount. So, sufficient for vanishing:
-# $\sigma_{\max} < 1$. Necessary for exploding: $\sigma_{\max} > 1$. No more than that (Pascanu, Mikolov and Bengio, 2013).
+# Its singular value is far above 1, and its powers go to zero. They take their time: the norm first climbs to
+# about 19. What holds in general is this. The gradient is *at most* $\sigma_{\max}^k$, so $\sigma_{\max} < 1$
+# is enough to make it vanish; above 1 anything may happen. In the long run, powers of a fixed matrix go as
+# $\rho^k$. And the recurrent network isn't even a fixed matrix: the $D_j$ shrink it further, at every step by
+# another amount. So, sufficient for vanishing: $\sigma_{\max} < 1$. Necessary for exploding: $\sigma_{\max} >
+# 1$. No more than that (Pascanu, Mikolov and Bengio, 2013).
 #
 # ## Watch a gradient decay
 #
-# Here is an untrained network of 64 units that reads random inputs, with a loss at the very end. Its spectral radius is set by **Gain**. At gain 1 the matrix alone would neither shrink nor stretch in
-# the long run. How many steps does it take until the gradient is halved?
+# Here is an untrained network of 64 units that reads random inputs, with a loss at the very end. Its spectral
+# radius is set by **Gain**. At gain 1 the matrix alone would neither shrink nor stretch in the long run. How
+# many steps does it take until the gradient is halved?
 
 # %%
-half_life = Prediction("The half-life of the gradient at gain 1, tanh, in steps:", guess=None, unit="steps")
+half_life = Prediction(
+    "The half-life of the gradient at gain 1, tanh, in steps:", guess=None, unit="steps"
+)
 half_life
 
 # %%
@@ -331,8 +373,8 @@ assert 1 < flow.half_life < 2.5
 half_life.compare(round(flow.half_life, 1), within=1.3)
 
 # %% [markdown]
-# One or two steps! After a hundred steps not even a billionth of a billionth is left. The inputs drive the units to where the tanh is flat, and each step pays
-# for it. Now it is your turn.
+# One or two steps! After a hundred steps not even a billionth of a billionth is left. The inputs drive the
+# units to where the tanh is flat, and each step pays for it. Now it is your turn.
 
 # %%
 from seqlib.widgets.bptt import gradient_decay_explorer
@@ -340,12 +382,15 @@ from seqlib.widgets.bptt import gradient_decay_explorer
 gradient_decay_explorer()
 
 # %% [markdown]
-# A few things to try. Raise **Gain** until the gradient neither fades nor grows: for the tanh the place is hard to find, for the *identity* it lies at 1 by
-# definition. Set **Matrix** to *orthogonal* and **Activation** to *identity*: now $\sigma_{\max} = \rho$, and all lines fall together. Choose *ReLU* and a gain of
+# A few things to try. Raise **Gain** until the gradient neither fades nor grows: for the tanh the place is
+# hard to find, for the *identity* it lies at 1 by definition. Set **Matrix** to *orthogonal* and
+# **Activation** to *identity*: now $\sigma_{\max} = \rho$, and all lines fall together. Choose *ReLU* and a
+# gain of
 # 1.5. Choose *sigmoid*, and see that no gain within reach helps. Then set **Cell** to LSTM, and move **Forget bias** up: this is what chapter 4 is about.
 #
-# The grey zone at the bottom is where single-precision numbers end. Below $10^{-38}$ they lose digits, below $10^{-45}$ they are exactly zero, and no
-# optimiser can do anything with a gradient of zero. That is why this picture is computed in double precision.
+# The grey zone at the bottom is where single-precision numbers end. Below $10^{-38}$ they lose digits, below
+# $10^{-45}$ they are exactly zero, and no optimiser can do anything with a gradient of zero. That is why this
+# picture is computed in double precision.
 #
 # Some of this as claims, on ten seeds each:
 
@@ -353,10 +398,15 @@ gradient_decay_explorer()
 vanishing = [measured_flow(gain=1.0, seed=seed).half_life for seed in range(10)]
 assert all(0 < value < 3 for value in vanishing)
 
-sigmoid = [measured_flow(gain=1.5, activation="sigmoid", seed=seed).gradients[0] for seed in range(10)]
+sigmoid = [
+    measured_flow(gain=1.5, activation="sigmoid", seed=seed).gradients[0] for seed in range(10)
+]
 assert max(sigmoid) < 1e-30
 
-straight = [measured_flow(gain=1.1, orthogonal=True, activation="identity", seed=seed) for seed in range(10)]
+straight = [
+    measured_flow(gain=1.1, orthogonal=True, activation="identity", seed=seed)
+    for seed in range(10)
+]
 for flow in straight:
     torch.testing.assert_close(flow.jacobians, 1.1 ** (100 - flow.probed.double()))
 
@@ -368,8 +418,9 @@ print("identity, orthogonal: exactly gain^k")
 print("LSTM with forget bias 5: more than 20 steps to halve or to double on ten of ten")
 
 # %% [markdown]
-# All these norms come from *one* backward pass: autograd is asked for the gradients at all states together. Asking for each step by itself would walk the tail of
-# the sequence again and again. Count the steps walked for $T = 1000$: one walk takes 1000, separate walks $1000 + 999 + \dots + 1 = 500\,500$.
+# All these norms come from *one* backward pass: autograd is asked for the gradients at all states together.
+# Asking for each step by itself would walk the tail of the sequence again and again. Count the steps walked
+# for $T = 1000$: one walk takes 1000, separate walks $1000 + 999 + \dots + 1 = 500\,500$.
 
 # %%
 from seqlib.bptt import gradient_norms
@@ -382,16 +433,20 @@ states = []
 for x_t in x.unbind(1):
     h = cell(x_t, h)
     states.append(h)
-one_by_one = [torch.autograd.grad(h.sum(), state, retain_graph=True)[0].norm() for state in states]
+one_by_one = [
+    torch.autograd.grad(h.sum(), state, retain_graph=True)[0].norm() for state in states
+]
 torch.testing.assert_close(gradient_norms(cell, x), torch.stack(one_by_one))
 print("one pass gives what", len(states), "passes give")
 
 # %% [markdown]
 # ## Depth is the same story
 #
-# A recurrent network unrolled over a hundred steps is a network of a hundred layers that happen to share their weights. Without the sharing the effect is the same: the
-# spread of the activations, on the way forward, and of the gradients, on the way back, is multiplied by some factor at each layer, and a factor that isn't very close to 1 leaves nothing or too much.
-# The factor depends on the **Scale** of the initial weights and on the **Activation**.
+# A recurrent network unrolled over a hundred steps is a network of a hundred layers that happen to share
+# their weights. Without the sharing the effect is the same: the spread of the activations, on the way
+# forward, and of the gradients, on the way back, is multiplied by some factor at each layer, and a factor
+# that isn't very close to 1 leaves nothing or too much. The factor depends on the **Scale** of the initial
+# weights and on the **Activation**.
 
 # %%
 from seqlib.widgets.bptt import initialisation_explorer
@@ -404,37 +459,50 @@ from seqlib.bptt import depth_statistics
 
 def spread_after(depth, scale, activation):
     g = torch.Generator().manual_seed(SEED)
-    statistics = depth_statistics(depth=depth, width=100, scale=scale, activation=activation, generator=g)
+    statistics = depth_statistics(
+        depth=depth, width=100, scale=scale, activation=activation, generator=g
+    )
     return statistics.activations[-1].item()
 
 
 print("after 50 layers, as a power of ten:")
-for activation, scale in (("ReLU", 1.0), ("ReLU", 2**0.5), ("ReLU", 2.0), ("tanh", 0.5), ("tanh", 1.0)):
+for activation, scale in (
+    ("ReLU", 1.0),
+    ("ReLU", 2**0.5),
+    ("ReLU", 2.0),
+    ("tanh", 0.5),
+    ("tanh", 1.0),
+):
     exponent = torch.tensor(spread_after(50, scale, activation)).log10().round().int().item()
     print(f"  {activation}, scale {scale:.2f}: 10^{exponent}")
 assert spread_after(50, 1.0, "ReLU") < 1e-5 and spread_after(50, 2.0, "ReLU") > 1e5
 assert 0.05 < spread_after(50, 2**0.5, "ReLU") < 20
 
 # %% [markdown]
-# For the ReLU the right scale is $\sqrt 2$, for the reason that half of its inputs are cut away (He and others, 2015). A deep network can choose each layer's scale. A recurrent network has one matrix for all its steps, and
-# training moves that matrix.
+# For the ReLU the right scale is $\sqrt 2$, for the reason that half of its inputs are cut away (He and
+# others, 2015). A deep network can choose each layer's scale. A recurrent network has one matrix for all its
+# steps, and training moves that matrix.
 #
 # ## Exploding: the cliff, and clipping
 #
-# Growth is the rarer case, and the more violent one. Razvan Pascanu and his colleagues studied a network of a single unit, $a_t = w\,\sigma(a_{t-1}) + b$, run for 50 steps. Its loss over
-# the two parameters is nearly flat, except for a cliff where the long-run behaviour changes from one fixed point to another. A gradient step taken *at* the cliff is enormous.
+# Growth is the rarer case, and the more violent one. Razvan Pascanu and his colleagues studied a network of a
+# single unit, $a_t = w\,\sigma(a_{t-1}) + b$, run for 50 steps. Its loss over the two parameters is nearly
+# flat, except for a cliff where the long-run behaviour changes from one fixed point to another. A gradient
+# step taken *at* the cliff is enormous.
 #
 # The remedy is crude and works: when the gradient's norm is above a threshold, scale the gradient down to it.
 #
 # $$ g \leftarrow g \cdot \min\!\Big(1, \frac{\theta}{\|g\|}\Big) $$
 #
-# The norm is taken over *all* parameters together, so the direction stays what it was. Clipping each element by itself would bend it.
+# The norm is taken over *all* parameters together, so the direction stays what it was. Clipping each element
+# by itself would bend it.
 #
 # **Exercise: clipping.**
 
+
 # %%
 def clip_by_norm(gradients, threshold):
-    """gradients: a list of tensors. Returns a list of new tensors with a common norm of at most threshold."""
+    """gradients: a list of tensors. Returns new ones with a common norm of at most threshold."""
     raise NotImplementedError
 
 
@@ -455,11 +523,17 @@ def cosine(first, second):
 
 print(f"angle kept by norm:  cosine {cosine(clip_together(gradient, 1.0), gradient):.3f}")
 print(f"angle kept by value: cosine {cosine(clip_by_value(gradient, 1.0), gradient):.3f}")
-assert cosine(clip_together(gradient, 1.0), gradient) > 0.9999 > 0.9 > cosine(clip_by_value(gradient, 1.0), gradient)
+assert (
+    cosine(clip_together(gradient, 1.0), gradient)
+    > 0.9999
+    > 0.9
+    > cosine(clip_by_value(gradient, 1.0), gradient)
+)
 
 # %% [markdown]
-# Gradient descent towards the cliff, with and without clipping. Move the **Threshold**: with a small one the path creeps along the wall of the cliff, with a large one
-# it is the unclipped path, which is thrown far out of the valley.
+# Gradient descent towards the cliff, with and without clipping. Move the **Threshold**: with a small one the
+# path creeps along the wall of the cliff, with a large one it is the unclipped path, which is thrown far out
+# of the valley.
 
 # %%
 from seqlib.widgets.bptt import clipping_explorer
@@ -467,29 +541,34 @@ from seqlib.widgets.bptt import clipping_explorer
 clipping_explorer()
 
 # %% [markdown]
-# Clipping doesn't cure the exploding gradient. It keeps a step from doing damage. And against the vanishing gradient it does nothing at all: what is zero stays
-# zero, however it is scaled.
+# Clipping doesn't cure the exploding gradient. It keeps a step from doing damage. And against the vanishing
+# gradient it does nothing at all: what is zero stays zero, however it is scaled.
 #
 # ## Cutting time into windows
 #
-# A text of a million characters is one long sequence. Nobody can keep a million states for the backward pass. *Truncated* backpropagation through time cuts the sequence into windows of, say,
-# 50 steps: the gradient stops at the border, the *state* is carried across it. That needs one line, `h = h.detach()`, and the line has three wrong versions. Leave it out, and PyTorch
-# complains, rightly, about walking through a graph a second time. Reset the state to zero, and the network forgets everything at every border. Detach at each step, and it learns
-# nothing about time.
+# A text of a million characters is one long sequence. Nobody can keep a million states for the backward pass.
+# *Truncated* backpropagation through time cuts the sequence into windows of, say, 50 steps: the gradient
+# stops at the border, the *state* is carried across it. That needs one line, `h = h.detach()`, and the line
+# has three wrong versions. Leave it out, and PyTorch complains, rightly, about walking through a graph a
+# second time. Reset the state to zero, and the network forgets everything at every border. Detach at each
+# step, and it learns nothing about time.
 #
-# **Exercise: windows.** All states of a sequence, the state carried on, the graph cut after every `window` steps.
+# **Exercise: windows.** All states of a sequence, the state carried on, the graph cut after every `window`
+# steps.
+
 
 # %%
 def truncated_windows(x, h0, W_xh, W_hh, b, window):
-    """x (B, T, E), h0 (B, H) -> states (B, T, H); gradients don't pass from one window to the one before."""
+    """x (B, T, E), h0 (B, H) -> states (B, T, H); no gradient crosses a border."""
     raise NotImplementedError
 
 
 check.truncated_windows(truncated_windows)
 
 # %% [markdown]
-# What does the cut cost? The truncated gradient is not just a noisy version of the full one. It is *biased*: whatever takes longer than a window is never seen, in any
-# batch. We can measure it as the cosine between the two gradients of $W_{hh}$, here for a character model at the start of its training.
+# What does the cut cost? The truncated gradient is not just a noisy version of the full one. It is *biased*:
+# whatever takes longer than a window is never seen, in any batch. We can measure it as the cosine between the
+# two gradients of $W_{hh}$, here for a character model at the start of its training.
 
 # %%
 from seqlib.bptt import windowed_states
@@ -503,7 +582,9 @@ starts = torch.randint(len(tokens) - 200, (16, 1), generator=generator)
 pieces = tokens[starts + torch.arange(201)]  # (16, 201)
 
 model = CharRNN(len(characters), 64)
-nn.init.orthogonal_(model.cell.h_to_h.weight)  # so that there is something to be lost by cutting
+nn.init.orthogonal_(
+    model.cell.h_to_h.weight
+)  # so that there is something to be lost by cutting
 one_hot = F.one_hot(pieces[:, :-1], len(characters)).float()
 
 
@@ -515,7 +596,10 @@ def truncated_gradient(window):
 
 full = truncated_gradient(200)
 windows = [1, 2, 5, 10, 20, 50, 100, 200]
-agreement = [F.cosine_similarity(truncated_gradient(w).flatten(), full.flatten(), dim=0).item() for w in windows]
+agreement = [
+    F.cosine_similarity(truncated_gradient(w).flatten(), full.flatten(), dim=0).item()
+    for w in windows
+]
 fig, ax = plt.subplots(figsize=(5.5, 3))
 ax.semilogx(windows, agreement, "o-", color=style.BLUE)
 ax.set(xlabel="window", ylabel="cosine with the full gradient", ylim=(0, 1.05))
@@ -524,7 +608,9 @@ ax.minorticks_off()
 assert agreement[0] < 0.95 < 0.99 < agreement[-2]
 
 # %% [markdown]
-# And what does it save? The states that must be kept until the backward pass, and with them the memory, are those of one window.
+# And what does it save? The states that must be kept until the backward pass, and with them the memory, are
+# those of one window.
+
 
 # %%
 def bytes_kept(window):
@@ -552,38 +638,47 @@ truncation_explorer()
 # %% [markdown]
 # ## Back to the sum
 #
-# Now the failure at the beginning can be read off. For an untrained network, how large is the gradient of the answer with respect to the state right
-# after the first marked number, compared with the one at the end?
+# Now the failure at the beginning can be read off. For an untrained network, how large is the gradient of the
+# answer with respect to the state right after the first marked number, compared with the one at the end?
 
 # %%
 fig, ax = plt.subplots(figsize=(6, 3))
 arriving = {}
 for length, linestyle in ((10, "-"), (30, "--"), (80, ":")):
     torch.manual_seed(SEED)
-    x, _ = data.adding_problem(sequences=64, length=length, generator=torch.Generator().manual_seed(SEED))
+    x, _ = data.adding_problem(
+        sequences=64, length=length, generator=torch.Generator().manual_seed(SEED)
+    )
     norms = gradient_norms(Adder().rnn.cells[0], x)
     arriving[length] = (norms[0] / norms[-1]).item()
     ax.semilogy(range(1, length + 1), norms / norms[-1], linestyle, label=f"length {length}")
-ax.set(xlabel="step", ylabel="gradient, relative to the last step")
+ax.set(xlabel="step", ylabel="relative gradient")
 ax.legend()
 assert arriving[10] > 1e-4 and arriving[80] < 1e-12
 
 # %% [markdown]
-# With ten steps the first number's gradient is small and still there. With eighty it is less than a millionth of a millionth of what the last steps contribute, so the weights
-# listen to the last steps, which say nothing about the sum. The network could represent the solution at any length. It is never told.
+# With ten steps the first number's gradient is small and still there. With eighty it is less than a millionth
+# of a millionth of what the last steps contribute, so the weights listen to the last steps, which say nothing
+# about the sum. The network could represent the solution at any length. It is never told.
 #
 # ## What was measured
 #
-# The adding problem is learnt at length 10 and not at 50. Backpropagation through time by hand equals autograd to $10^{-10}$; dropping the sum over $k$ loses more than nine tenths of the gradient, and pulling
-# the power out of the product is wrong by more than half. The powers of a matrix with $\sigma_{\max} = 5.2$ climb to 19 and then vanish. At gain 1 the gradient's half-life is below three steps. Clipping by
-# norm keeps the direction, by value it doesn't. Windows save memory in proportion, and cost agreement with the full gradient.
+# The adding problem is learnt at length 10 and not at 50. Backpropagation through time by hand equals
+# autograd to $10^{-10}$; dropping the sum over $k$ loses more than nine tenths of the gradient, and pulling
+# the power out of the product is wrong by more than half. The powers of a matrix with $\sigma_{\max} = 5.2$
+# climb to 19 and then vanish. At gain 1 the gradient's half-life is below three steps. Clipping by norm keeps
+# the direction, by value it doesn't. Windows save memory in proportion, and cost agreement with the full
+# gradient.
 #
 # ## Further reading
 #
-# Paul Werbos, *Backpropagation through time: what it does and how to do it* (1990). Sepp Hochreiter's diploma thesis (1991, in German) and Yoshua Bengio, Patrice Simard and Paolo Frasconi, *Learning long-term
-# dependencies with gradient descent is difficult* (1994), who found the problem independently. Razvan Pascanu, Tomáš Mikolov and Yoshua Bengio, *On the difficulty of training recurrent neural networks*
-# (2013), for the cliff and the conditions. Ronald Williams and Jing Peng (1990) for truncation.
+# Paul Werbos, *Backpropagation through time: what it does and how to do it* (1990). Sepp Hochreiter's diploma
+# thesis (1991, in German) and Yoshua Bengio, Patrice Simard and Paolo Frasconi, *Learning long-term
+# dependencies with gradient descent is difficult* (1994), who found the problem independently. Razvan
+# Pascanu, Tomáš Mikolov and Yoshua Bengio, *On the difficulty of training recurrent neural networks* (2013),
+# for the cliff and the conditions. Ronald Williams and Jing Peng (1990) for truncation.
 #
 # ## The bridge
 #
-# The trouble is the repeated multiplication. The next chapter builds a cell in which the state is *added to* instead, with gates that decide when, and trains it on the task that failed here.
+# The trouble is the repeated multiplication. The next chapter builds a cell in which the state is *added to*
+# instead, with gates that decide when, and trains it on the task that failed here.

@@ -1,0 +1,40 @@
+"""Every chapter in a real JupyterLab: it runs, its explorers answer, nothing complains."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+CHAPTERS = sorted(path.stem for path in NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+
+# Which slider to move, by the explorer's name; None where there is none.
+SLIDERS = {
+    "hello_explorer": "Step",
+    "sampling_explorer": "Temperature",
+    "wiring_explorer": None,
+    "gradient_decay_explorer": "Gain",
+    "initialisation_explorer": "Scale",
+    "clipping_explorer": "Threshold",
+    "truncation_explorer": "Window",
+}
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_a_chapter_runs_and_its_explorers_follow_the_keyboard(lab, chapter):
+    text = (NOTEBOOKS / "src" / f"{chapter}.py").read_text(encoding="utf-8")
+    names = re.findall(r"^(\w+_explorer)\(", text, flags=re.MULTILINE)
+    with lab.open(f"{chapter}.ipynb") as notebook:
+        assert notebook.run_all() == []
+        for name in names:
+            explorer = notebook.explorer(f"{name}(")
+            explorer.screenshot(f"{name}-light")
+            if slider := SLIDERS[name]:
+                before = explorer.description
+                explorer.press(slider)
+                assert explorer.description != before
+            assert explorer.message == ""
+        notebook.change_theme("dark")
+        for name in names:
+            notebook.explorer(f"{name}(").screenshot(f"{name}-dark")
+        assert notebook.console_errors == []
