@@ -49,6 +49,8 @@ STYLE: dict[Any, Any] = {
     "mathtext.fontset": "dejavusans",
     "savefig.bbox": "standard",
     "savefig.facecolor": "auto",
+    "svg.fonttype": "path",
+    "svg.hashsalt": "seqlib",  # the same picture, the same bytes
     "xtick.labelsize": 10,
     "ytick.labelsize": 10,
 }
@@ -65,12 +67,12 @@ def look() -> Any:
 
 
 def new_figure(
-    width: float, height: float, nrows: int = 1, ncols: int = 1, **kwargs: Any
+    width: float | int, height: float | int, nrows: int = 1, ncols: int = 1, **kwargs: Any
 ) -> tuple[Figure, Any]:
     """A figure of `width` by `height` inches and its axes, as `plt.subplots` gives them, but outside pyplot.
 
     pyplot keeps every figure that it makes, and a notebook shows each of them by itself; an explorer's figure
-    is shown by the explorer alone. `kwargs` go to `Figure.subplots` (`sharex`, `width_ratios`, `squeeze`, ...).
+    is shown by the explorer alone. `kwargs` go to `Figure.subplots` (`sharex`, `width_ratios`, ...).
 
     Raises ValueError where a size is not positive.
     """

@@ -11,6 +11,8 @@ import io
 import re
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import is_dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import ipywidgets
@@ -19,6 +21,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis, Tick
 from matplotlib.backends.backend_svg import RendererSVG
 from matplotlib.figure import Figure, FigureBase
+from matplotlib.textpath import TextToPath
 
 from seqlib.figures import style
 
@@ -71,37 +74,39 @@ class Explorer(ipywidgets.VBox):
                 raise TypeError(f"{name} must be a function, got {function!r}")
         _check_figure(figure)
         _check_controls(controls)
-        moving = _moving_artists(figure, artists)
 
         self.figure, self.artists, self.controls = figure, artists, controls
         self.trace: Any = None
         self.error = ""
         self._compute, self._update, self._describe = compute, update, describe
-        self._moving = moving
-        self._view: object = None  # what of the axes the background was drawn for
-        for artist in moving:
-            artist.set_animated(True)
+        self._moving: list[Artist] = []
+        self._collect_moving()
+        self._view: object = None  # what the axes showed when the background was drawn
         self._dpi = figure.dpi  # for the PNG, and for the size on the screen
         width = f"{figure.bbox.width:.0f}px"
         figure.set_dpi(_POINTS_PER_INCH)
 
         # Both lie in the same cell of a grid, so one over the other.
         cell = {"grid_area": "1 / 1 / 2 / 2", "width": "100%", "margin": "0"}
-        self._background, self._overlay = (ipywidgets.HTML(layout=cell) for _ in range(2))
+        self.background, self.overlay = (ipywidgets.HTML(layout=cell) for _ in range(2))
         picture = ipywidgets.GridBox(
-            [self._background, self._overlay], layout={"grid_template_columns": "100%"}
+            [self.background, self.overlay], layout={"grid_template_columns": "100%"}
         )
-        self._message = ipywidgets.HTML(layout={"display": "none"})
+        self.message = ipywidgets.HTML(layout={"display": "none"})
         columns = "repeat(auto-fit, minmax(min(100%, 300px), 1fr))"
         panel = ipywidgets.GridBox(list(controls.values()), layout={"grid_template_columns": columns})
-        super().__init__([panel, self._message, picture], layout={"max_width": width})
+        super().__init__([panel, self.message, picture], layout={"max_width": width})
+        self.add_class("seqlib-explorer")
 
         self._draw()
         longest = max(len(control.description) for control in controls.values())
         for control in controls.values():
             control.layout.width = "auto"
-            if "description_width" in control.style.keys:
-                control.style.description_width = f"{longest + 1}ch"
+            for trait, value in (("description_width", f"{longest + 1}ch"), ("button_width", "auto")):
+                if control.style.has_trait(trait):
+                    setattr(control.style, trait, value)
+            if control.tooltip is None:
+                control.tooltip = control.description  # or ipywidgets shows "null" over the label
             control.observe(self.redraw, "value")
 
     @property
@@ -117,8 +122,8 @@ class Explorer(ipywidgets.VBox):
             self.error = f"{type(error).__name__}: {error}"
         else:
             self.error = ""
-        self._message.value = _MESSAGE.format(html.escape(self.error)) if self.error else ""
-        self._message.layout.display = None if self.error else "none"
+        self.message.value = _MESSAGE.format(html.escape(self.error)) if self.error else ""
+        self.message.layout.display = None if self.error else "none"
 
     def _draw(self) -> None:
         trace = self._compute(**self.values)
@@ -128,20 +133,39 @@ class Explorer(ipywidgets.VBox):
             if not isinstance(description, str):
                 raise TypeError(f"describe must return a str, got {description!r}")
             attributes = f'role="img" aria-label="{html.escape(description)}"'
+            self._collect_moving()
             background = self._draw_background() if self._background_changed() else None
-            moving = self._svg(self._draw_moving, attributes, name=self._overlay.model_id)
+            moving = self._svg(self._draw_moving, attributes, name=self.overlay.model_id)
         self.trace = trace
         if background is not None:
             # First both in one message, so that no frame shows the one without the other.
-            self._overlay.value = f'<div style="display:grid">{background}{moving}</div>'
-            self._background.value = background
-        self._overlay.value = moving
+            self.overlay.value = f'<div style="display:grid">{background}{moving}</div>'
+            self.background.value = background
+        self.overlay.value = moving
+
+    def _collect_moving(self) -> None:
+        """Find what moves, in the order in which matplotlib draws it; `update` may replace artists."""
+        found = list(dict.fromkeys(_flatten(self.artists)))
+        if not found:
+            raise ValueError(f"artists must hold the artists that move, got {self.artists!r}")
+        if set(found) != set(self._moving):
+            parents = self.figure.findobj(lambda part: isinstance(part, (FigureBase, Axes)))
+            drawn = {child for parent in parents for child in parent.get_children()}
+            if others := set(found) - drawn:
+                raise ValueError(f"artists must be drawn by the figure or its axes themselves, got {others}")
+            for artist in found:
+                artist.set_animated(True)  # so the figure does not draw it
+        self._moving = sorted(found, key=_drawing_order)
 
     def _draw_background(self) -> str:
-        background = self._svg(self.figure.draw, 'aria-hidden="true"', name=self._background.model_id)
+        if self._view is None:  # the first time
+            for _ in range(2):  # a layout with images, whose aspect is fixed, needs some rounds to settle
+                self.figure.draw_without_rendering()
+        background = self._svg(self.figure.draw, 'aria-hidden="true"', name=self.background.model_id)
         self.figure.set_layout_engine("none")  # keeps the places that the first drawing found
-        self._view = _view(self.figure)
-        for artist in self.figure.findobj():
+        parts = self.figure.findobj()
+        self._view = _view(parts)
+        for artist in parts:
             artist.stale = False
         return background
 
@@ -159,8 +183,9 @@ class Explorer(ipywidgets.VBox):
         if not self.figure.stale:
             return False
         moving = {part for artist in self._moving for part in artist.findobj()}
-        still = (a for a in self.figure.findobj() if a not in moving and not isinstance(a, _CONTAINERS))
-        return _view(self.figure) != self._view or any(artist.stale for artist in still)
+        parts = self.figure.findobj()
+        still = (part for part in parts if part not in moving and not isinstance(part, _CONTAINERS))
+        return _view(parts) != self._view or any(artist.stale for artist in still)
 
     def _svg(self, draw: Callable[[RendererSVG], None], attributes: str, *, name: str) -> str:
         """An SVG element of what `draw` draws. Its ids begin with `name`: they must be unique in a page."""
@@ -171,8 +196,8 @@ class Explorer(ipywidgets.VBox):
         head = text.tell()  # an XML declaration, metadata, and a style that would reach the whole page
         draw(renderer)
         renderer.finalize()
-        body = _REFERENCE.sub(rf"\g<0>{name[:8]}-", text.getvalue()[head:])
-        return _SVG.format(width=width, height=height, attributes=attributes, body=_LONG.sub(r"\1", body))
+        body = _NAME.sub(f"{name[:8]}-", _EXCESS.sub("", text.getvalue()[head:]))
+        return _SVG.format(width=width, height=height, attributes=attributes, body=body)
 
     def _png(self) -> bytes:
         with style.look():
@@ -190,7 +215,16 @@ class Explorer(ipywidgets.VBox):
 
 
 class _Renderer(RendererSVG):
-    """Without groups: they only carry ids, and the same ones in every picture of a page."""
+    """matplotlib's, but it parses a mathematical label only once, and leaves out groups.
+
+    Groups only carry ids, and the same ones in every picture of a page.
+    """
+
+    _texts = TextToPath()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._text2path = self._texts  # with its cache, where every renderer has an empty one of its own
 
     def open_group(self, s: str, gid: str | None = None) -> None:
         pass
@@ -204,8 +238,8 @@ _SVG = (
     '<svg viewBox="0 0 {width:g} {height:g}" {attributes} style="display:block; width:100%; grid-area:1/1; '
     'stroke-linejoin:round; stroke-linecap:butt">{body}'
 )
-_REFERENCE = re.compile(r' id="|href="#|url\(#')
-_LONG = re.compile(r"(\d\d\.\d\d)\d+")  # a hundredth of a point is enough for coordinates
+_NAME = re.compile(r'(?<= id=")|(?<=href="#)|(?<=url\(#)')  # where an id begins
+_EXCESS = re.compile(r"(?<=\d\d\.\d\d)\d+")  # of coordinates: a hundredth of a point is exact enough
 _MESSAGE = (
     '<div role="alert" style="background:#FDECEA; color:#611A15; padding:4px 8px; line-height:1.4; '
     'white-space:pre-wrap; overflow-wrap:anywhere">{}</div>'
@@ -216,30 +250,22 @@ def _short(value: object) -> str:
     return repr(float(f"{value:.6g}") if isinstance(value, float) else value)
 
 
-def _view(figure: Figure) -> list[object]:
-    """What the axes show that may be set again without being changed."""
+def _view(parts: list[Artist]) -> list[object]:
+    """What axes show that may be set again without being changed."""
     view: list[object] = []
-    for ax in figure.findobj(Axes):
-        view.append((ax.get_visible(), ax.axison, ax.get_aspect(), ax.get_position(original=True).bounds))
-        for axis in (child for child in ax.get_children() if isinstance(child, Axis)):
-            view.append((axis.get_visible(), axis.get_scale(), *axis.get_view_interval()))
-            view.append((*axis.get_majorticklocs(), *axis.get_minorticklocs()))
+    for part in parts:
+        if isinstance(part, Axes):
+            bounds = part.get_position(original=True).bounds
+            view.append((part.get_visible(), part.axison, part.get_aspect(), bounds))
+        elif isinstance(part, Axis):
+            view.append((part.get_visible(), part.get_scale(), *part.get_view_interval()))
+            view.append((*part.get_majorticklocs(), *part.get_minorticklocs()))
     return view
 
 
-def _moving_artists(figure: Figure, artists: Any) -> list[Artist]:
-    """The artists that `artists` holds, in the order in which matplotlib draws them."""
-    found = list(dict.fromkeys(_flatten(artists)))
-    if not found:
-        raise ValueError(f"artists must hold the artists that move, got {artists!r}")
-    drawn_by = figure.findobj(lambda artist: isinstance(artist, (FigureBase, Axes)))
-    drawn = {child for parent in drawn_by for child in parent.get_children()}
-    for artist in found:
-        if artist not in drawn:
-            raise ValueError(f"artists must be drawn by the figure or its axes, and {artist} is not")
-    return sorted(
-        found, key=lambda a: (a.axes.get_zorder(), a.get_zorder()) if a.axes else (a.get_zorder(), 0)
-    )
+def _drawing_order(artist: Artist) -> tuple[Any, ...]:
+    own = artist.get_zorder()
+    return (artist.axes.get_zorder(), own) if artist.axes else (own, 0)
 
 
 def _flatten(holder: Any) -> Iterator[Artist]:
@@ -253,7 +279,7 @@ def _flatten(holder: Any) -> Iterator[Artist]:
     elif isinstance(holder, (list, tuple, set)):
         for value in holder:
             yield from _flatten(value)
-    elif hasattr(holder, "__dict__") and not callable(holder):
+    elif is_dataclass(holder) or isinstance(holder, SimpleNamespace):
         yield from _flatten(vars(holder))
 
 
