@@ -231,8 +231,8 @@ def test_the_machines_and_the_users_name_are_found(monkeypatch):
     monkeypatch.setattr("socket.gethostname", lambda: "turing-7.example.org")
     monkeypatch.setattr("pathlib.Path.home", lambda: Path("/home/grace"))
     assert "'turing-7'" in found(stored(shows("running on turing-7")))[0]
-    assert "'grace'" in found(stored(shows("by grace")))[0]
-    assert found(stored(shows("turing and graceful"))) == []
+    assert "'grace'" in found(stored(shows("grace@server")))[0]
+    assert found(stored(shows("turing and grace"))) == []
 
 
 def test_a_cell_that_was_not_run_or_run_out_of_order_is_found():
