@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import ipywidgets
+from ipywidgets.widgets.widget_description import DescriptionWidget
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis, Tick
@@ -297,7 +298,7 @@ def _check_controls(controls: Mapping[str, Any]) -> None:
     if not controls:
         raise ValueError("controls must be given by name, such as gain=FloatSlider(description='Gain')")
     for name, control in controls.items():
-        if not (isinstance(control, ipywidgets.DOMWidget) and control.has_trait("value")):
+        if not (isinstance(control, DescriptionWidget) and control.has_trait("value")):
             raise TypeError(f"{name} must be an ipywidgets control with a value, got {control!r}")
-        if not getattr(control, "description", ""):
+        if not control.description:
             raise ValueError(f"{name} must have a description: it is the control's label")

@@ -20,8 +20,9 @@ from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
 ROOT = Path(__file__).parents[2]
 ARTIFACTS = ROOT / "artifacts"  # screenshots, not committed
+NO_CHROMIUM = "no Chromium or Chrome was found"
 HOW_TO_GET_CHROMIUM = (
-    "No Chromium or Chrome was found, so nothing was tried in a real JupyterLab. Install one (on Debian or "
+    "No Chromium or Chrome was found, so these were not tried in a real JupyterLab. Install one (on Debian or "
     "Ubuntu `sudo apt install chromium`; elsewhere Google Chrome, from its website; or, in the environment, "
     "`playwright install chromium`), or set CHROMIUM to the path of one."
 )
@@ -57,9 +58,7 @@ def find_chromium() -> str | None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    left_out = [
-        r for r in terminalreporter.stats.get("skipped", []) if HOW_TO_GET_CHROMIUM in str(r.longrepr)
-    ]
+    left_out = [r for r in terminalreporter.stats.get("skipped", []) if NO_CHROMIUM in str(r.longrepr)]
     if left_out:
         terminalreporter.section(f"{len(left_out)} browser tests were left out")
         terminalreporter.line(HOW_TO_GET_CHROMIUM)
@@ -68,8 +67,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     executable = find_chromium()
+    if executable is None and os.environ.get("CI"):
+        pytest.fail(HOW_TO_GET_CHROMIUM)
     if executable is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(HOW_TO_GET_CHROMIUM)
+        pytest.skip(NO_CHROMIUM)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_ARGS)
         yield browser
