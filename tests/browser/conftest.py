@@ -22,8 +22,8 @@ ROOT = Path(__file__).parents[2]
 ARTIFACTS = ROOT / "artifacts"  # screenshots, not committed
 NO_CHROMIUM = "no Chromium or Chrome was found"
 HOW_TO_GET_CHROMIUM = (
-    "No Chromium or Chrome was found, so these were not tried in a real JupyterLab. Install one (on Debian or "
-    "Ubuntu `sudo apt install chromium`; elsewhere Google Chrome, from its website; or, in the environment, "
+    "No Chromium or Chrome was found, so these were not tried in a real JupyterLab. Install one (on Debian"
+    " or Ubuntu `sudo apt install chromium`; elsewhere Google Chrome, from its website; or, in the environment, "
     "`playwright install chromium`), or set CHROMIUM to the path of one."
 )
 CHROMIUM_ARGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
