@@ -1,6 +1,7 @@
 """What several tests share."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import jaxtyping
 import pytest
@@ -12,6 +13,15 @@ torch.set_num_threads(1)  # small recurrent nets are slower on two threads, and 
 # The same examples every time, however slow the machine: a failure is then the code's doing.
 settings.register_profile("seqlib", derandomize=True, deadline=None)
 settings.load_profile("seqlib")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def progress_file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Right answers given by tests are noted here, and not in anybody's home."""
+    with pytest.MonkeyPatch.context() as patch:
+        path = tmp_path_factory.mktemp("progress") / "progress.json"
+        patch.setenv("SEQLIB_PROGRESS", str(path))
+        yield path
 
 
 @pytest.fixture

@@ -29,6 +29,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
+from seqlib import progress
 from seqlib.checks.comparing import described, difference
 from seqlib.checks.guard import TimeUp, call, settled
 from seqlib.checks.prediction import Prediction
@@ -111,9 +112,15 @@ class Exercise:
         )
 
     def __call__(self, function: Any, *, seed: int = 0) -> Report:
-        """Try `function` on random inputs. Whatever it does is reported; only a Ctrl-C is raised."""
+        """Try `function` on random inputs. Whatever it does is reported; only a Ctrl-C is raised.
+
+        A right answer is noted in the learner's progress.
+        """
         with settled():
             status, message, printed = self._judge(function, seed)
+        if status == "correct":
+            topic = self.reference.__module__.rpartition(".")[2]
+            message = f"{message} {progress.record(f'{topic}.{self.name}')}".rstrip()
         return Report(status, message, self.name, printed)
 
     def _judge(self, function: Any, seed: int) -> tuple[Status, str, tuple[str, ...]]:
