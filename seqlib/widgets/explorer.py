@@ -186,7 +186,8 @@ class Explorer(ipywidgets.VBox):
         moving = {part for artist in self._moving for part in artist.findobj()}
         parts = self.figure.findobj()
         still = (part for part in parts if part not in moving and not isinstance(part, _CONTAINERS))
-        return _view(parts) != self._view or any(artist.stale for artist in still)
+        self.figure.stale = _view(parts) != self._view or any(part.stale for part in still)
+        return bool(self.figure.stale)
 
     def _svg(self, draw: Callable[[RendererSVG], None], attributes: str, *, name: str) -> str:
         """An SVG element of what `draw` draws. Its ids begin with `name`: they must be unique in a page."""
@@ -197,7 +198,9 @@ class Explorer(ipywidgets.VBox):
         head = text.tell()  # an XML declaration, metadata, and a style that would reach the whole page
         draw(renderer)
         renderer.finalize()
-        body = _NAME.sub(f"{name[:8]}-", _EXCESS.sub("", text.getvalue()[head:]))
+        body = _EXCESS.sub("", text.getvalue()[head:])
+        for before in (' id="', 'href="#', "url(#"):
+            body = body.replace(before, f"{before}{name[:8]}-")
         return _SVG.format(width=width, height=height, attributes=attributes, body=body)
 
     def _png(self) -> bytes:
@@ -239,7 +242,6 @@ _SVG = (
     '<svg viewBox="0 0 {width:g} {height:g}" {attributes} style="display:block; width:100%; grid-area:1/1; '
     'stroke-linejoin:round; stroke-linecap:butt">{body}'
 )
-_NAME = re.compile(r'(?<= id=")|(?<=href="#)|(?<=url\(#)')  # where an id begins
 _EXCESS = re.compile(r"(?<=\d\d\.\d\d)\d+")  # of coordinates: a hundredth of a point is exact enough
 _MESSAGE = (
     '<div role="alert" style="background:#FDECEA; color:#611A15; padding:4px 8px; line-height:1.4; '
