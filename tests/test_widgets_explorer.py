@@ -1,8 +1,10 @@
 """The Explorer: what moves is drawn again, what does not is left alone, and nothing breaks it."""
 
 import base64
+import inspect
 import io
 import re
+import textwrap
 from types import SimpleNamespace
 from typing import NamedTuple
 from xml.etree import ElementTree
@@ -21,7 +23,7 @@ from matplotlib.image import imread
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
-from seqlib.figures.style import BLUE, RED, new_figure
+from seqlib.figures.style import BLUE, GREEN, RED, new_figure
 from seqlib.widgets.explorer import Explorer
 
 LENGTH = 13
@@ -46,8 +48,9 @@ def decay(update=None, describe=None, compute=None, **more) -> Explorer:
         artists.line.axes.set_xlim(0, len(trace))
 
     figure, ax = new_figure(5, 3)
-    ax.set(ylim=(0, 1), xlabel="step", title="Decay")
-    artists = Artists(*ax.plot([], [], color=BLUE), ax.text(1, 0.5, ""))
+    ax.set(ylim=(0, 1), xlabel="step")
+    ax.set_title("Decay", color=RED)
+    artists = Artists(*ax.plot([], [], color=BLUE), ax.text(1, 0.5, "", color=GREEN))
     controls = {
         "gain": FloatSlider(description="Gain", value=0.9, min=-0.5, max=1, step=0.1),
         "length": IntSlider(description="Length", value=LENGTH, min=7, max=17),
@@ -98,10 +101,11 @@ def test_a_description_may_contain_any_character():
 
 def test_the_overlay_holds_what_moves_and_nothing_else():
     explorer = decay()
-    line = f"stroke: {BLUE.lower()}"
-    assert explorer.overlay.value.count(line) == 1 and line not in explorer.background.value
-    assert "<!-- last: " in explorer.overlay.value and "<!-- last: " not in explorer.background.value
-    assert "<!-- Decay -->" in explorer.background.value and "<!-- Decay -->" not in explorer.overlay.value
+    line, text, title = f"stroke: {BLUE.lower()}", f"fill: {GREEN.lower()}", f"fill: {RED.lower()}"
+    assert [explorer.overlay.value.count(part) for part in (line, text, title)] == [1, 1, 0]
+    still = explorer.background.value + explorer.foreground.value
+    assert [still.count(part) for part in (line, text, title)] == [0, 0, 1]
+    assert len(svg(explorer.overlay.value).findall("path")) == 2
 
 
 def test_the_background_is_drawn_again_only_when_it_changes():
@@ -113,17 +117,31 @@ def test_the_background_is_drawn_again_only_when_it_changes():
     assert len(sent) == 1
 
 
-def test_a_new_background_comes_together_with_the_new_overlay():
+def test_a_new_background_comes_together_with_what_lies_over_it():
     explorer = decay()
     order = []
-    for name in ("background", "overlay"):
+    for name in ("background", "overlay", "foreground"):
         getattr(explorer, name).observe(
             lambda change, name=name: order.append((name, change["new"])), "value"
         )
     explorer.controls["length"].value = 11
-    assert [name for name, _ in order] == ["overlay", "background", "overlay"]
-    both, background, overlay = (html for _, html in order)
-    assert both == f'<div style="display:grid">{background}{overlay}</div>'
+    assert [name for name, _ in order] == ["foreground", "background", "overlay", "foreground"]
+    everything, background, overlay, foreground = (html for _, html in order)
+    assert everything == f'<div style="display:grid">{background}{overlay}{foreground}</div>'
+
+
+def test_a_legend_lies_over_moving_lines_and_the_grid_under_them():
+    figure, ax = new_figure(5, 3)
+    [line] = ax.plot([0, 1], color=BLUE, zorder=2)
+    ax.grid(color=RED)
+    ax.legend(handles=[Line2D([], [], color=GREEN)], labels=["a line"])
+    explorer = Explorer(
+        lambda x: x, lambda *_: None, figure=figure, artists=line, describe=str, x=IntSlider(description="x")
+    )
+    layers = [explorer.background.value, explorer.overlay.value, explorer.foreground.value]
+    where = [[color.lower() in layer for color in (RED, BLUE, GREEN)] for layer in layers]
+    assert where == [[True, False, False], [False, True, False], [False, False, True]]
+    assert not any(artist.get_animated() for artist in (*ax.spines.values(), ax.get_legend()))
 
 
 @pytest.mark.parametrize(
@@ -149,11 +167,11 @@ def test_whatever_changes_the_unmoving_part_is_seen(change):
             change(artists.line.axes)
 
     explorer = decay(update)
-    sent = count_messages(explorer.background)
+    before = explorer.background.value + explorer.foreground.value
     explorer.controls["gain"].value = 0.5
-    assert not sent
+    assert explorer.background.value + explorer.foreground.value == before
     explorer.controls["length"].value = 11
-    assert len(sent) == 1
+    assert explorer.background.value + explorer.foreground.value != before
 
 
 def test_the_layout_stays_where_the_first_drawing_put_it():
@@ -209,7 +227,7 @@ def test_artists_replaced_by_update_are_followed():
 )
 def test_artists_may_be_held_by_anything(hold):
     figure, ax = new_figure(5, 3)
-    parts = (*ax.plot([0, 1]), ax.text(0, 0, "moves"), ax.bar([0, 1], [1, 2]))
+    parts = (*ax.plot([0, 1]), ax.text(0, 0, "moves", color=GREEN), ax.bar([0, 1], [1, 2]))
     explorer = Explorer(
         lambda x: x,
         lambda artists, trace: None,
@@ -218,8 +236,8 @@ def test_artists_may_be_held_by_anything(hold):
         describe=str,
         x=IntSlider(description="x"),
     )
-    assert len(svg(explorer.overlay.value).findall("path")) == 3  # a line and two bars
-    assert "<!-- moves -->" in explorer.overlay.value
+    assert len(svg(explorer.overlay.value).findall("path")) == 4  # a line, a text and two bars
+    assert explorer.overlay.value.count(GREEN.lower()) == 1
 
 
 def test_images_markers_and_mathematics_move_too():
@@ -243,7 +261,7 @@ def test_images_markers_and_mathematics_move_too():
     sent = count_messages(explorer.overlay)
     explorer.controls["x"].value = 0.7
     assert len(sent) == 1 and explorer.error == ""
-    assert [len(list(svg(sent[0]).iter(tag))) > 0 for tag in ("image", "use", "path")] == [True, True, True]
+    assert [len(list(svg(sent[0]).iter(tag))) for tag in ("image", "use", "path")] == [1, 0, 3]
 
 
 # ------------------------------------------------------------------------------------------ a page of them
@@ -253,7 +271,7 @@ def ids(html: str) -> set[str]:
 
 def test_two_explorers_share_no_id_and_neither_do_the_two_parts_of_one():
     one, two = decay(), decay()
-    parts = [ids(html.value) for explorer in (one, two) for html in (explorer.background, explorer.overlay)]
+    parts = [ids(layer.value) for explorer in (one, two) for layer in (explorer.background, explorer.overlay)]
     assert all(parts) and sum(map(len, parts)) == len(set.union(*parts))
 
 
@@ -262,11 +280,6 @@ def test_every_reference_in_a_picture_leads_to_something_in_it():
     for html in (explorer.background.value, explorer.overlay.value):
         used = set(re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', html))
         assert used and {a or b for a, b in used} <= ids(html)
-
-
-def test_a_picture_brings_no_style_that_would_reach_the_whole_page():
-    explorer = decay()
-    assert "<style" not in explorer.background.value + explorer.overlay.value
 
 
 def test_pyplot_and_its_settings_are_left_alone():
@@ -368,6 +381,21 @@ def test_an_exception_anywhere_is_shown(where):
     assert explorer.error == ""
 
 
+def test_a_new_background_that_came_to_nothing_is_drawn_with_the_next_picture():
+    def update(artists, trace):
+        artists.line.axes.set_xlim(0, len(trace))
+        artists.text.set_text(r"$\frac$" if len(trace) == 11 else "$x$")
+
+    explorer = decay(update)
+    before, sent = explorer.overlay.value, count_messages(explorer.background)
+    explorer.controls["length"].value = 11
+    assert explorer.error and not sent and explorer.overlay.value == before
+    explorer.artists.line.axes.set_xlim(0, 11)
+    explorer._update = lambda artists, trace: artists.text.set_text("")
+    explorer.redraw()
+    assert not explorer.error and len(sent) == 1
+
+
 def test_an_exception_in_the_very_first_drawing_is_raised():
     with pytest.raises(ValueError, match="gain must not be negative"):
         decay(gain=FloatSlider(description="Gain", value=-0.5, min=-1, max=1))
@@ -406,6 +434,14 @@ def test_all_kinds_of_controls_are_driven_through_their_range():
 def test_driving_notices_a_lesson_that_fails():
     with pytest.raises(AssertionError, match="gain must not be negative"):
         list(drive(decay()))
+
+
+def test_the_example_in_the_docstring_works():
+    lines = inspect.getdoc(Explorer).split("\n\n`compute")[0].splitlines()[2:]
+    code = textwrap.dedent("\n".join(lines)).replace("\nExplorer(", "\nexplorer = Explorer(")
+    names = {"np": np, "new_figure": new_figure, "FloatSlider": FloatSlider, "Explorer": Explorer}
+    exec(code, names)
+    assert len(list(drive(names["explorer"]))) == 6
 
 
 # ----------------------------------------------------------------------------------------------- arguments

@@ -1,14 +1,13 @@
 """Controls above a picture that follows them: one widget for all of the course's explorers.
 
-matplotlib draws everything, as SVG. What does not move (axes, ticks, labels) is drawn once; what moves is
-drawn again for each new value and laid exactly over it, so that a step of a slider sends some kilobytes and
-takes some milliseconds. Both parts are `ipywidgets.HTML`, which every notebook front end shows without an
-extension.
+matplotlib draws everything, as SVG, in three layers that lie exactly over each other: what does not move
+(axes, ticks, labels), what moves, and what does not move but lies in front (a legend). Only the second is
+drawn again for each new value, so that a step of a slider sends some kilobytes and takes some milliseconds.
+The layers are `ipywidgets.HTML`, which every notebook front end shows without an extension.
 """
 
 import html
 import io
-import re
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import is_dataclass
@@ -20,13 +19,11 @@ from ipywidgets.widgets.widget_description import DescriptionWidget
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis, Tick
-from matplotlib.backends.backend_svg import RendererSVG
+from matplotlib.backend_bases import RendererBase
 from matplotlib.figure import Figure, FigureBase
-from matplotlib.textpath import TextToPath
 
 from seqlib.figures import style
-
-_POINTS_PER_INCH = 72  # at this resolution matplotlib's pixels are SVG's units
+from seqlib.figures.svg import DPI, svg
 
 
 class Explorer(ipywidgets.VBox):
@@ -48,9 +45,9 @@ class Explorer(ipywidgets.VBox):
     `compute(**values)` gets the controls' values by the controls' keyword names and returns any object, the
     trace. `update(artists, trace)` sets the artists' data. `artists` is one artist or whatever holds those
     that move (a list, dict, NamedTuple, dataclass, also nested; axes and things that are no artists may be
-    among them). They are drawn over everything that does not move: a legend that lines may cross belongs to
-    them. `update` may also change axis limits, ticks, labels or anything else in the figure; the unmoving
-    part is then drawn again too, which takes longer. `describe(trace)` is the picture in words for those
+    among them). They are drawn over what does not move, except for what lies over all of them, as a legend
+    does. `update` may also change axis limits, ticks, labels or anything else in the figure; what does not
+    move is then drawn again too, which takes longer. `describe(trace)` is the picture in words for those
     who don't see it. The layout is settled by the first drawing and kept.
 
     An exception raised while drawing for new values is shown under the controls and kept in `error`; the
@@ -82,17 +79,17 @@ class Explorer(ipywidgets.VBox):
         self._compute, self._update, self._describe = compute, update, describe
         self._moving: list[Artist] = []
         self._collect_moving()
-        self._view: object = None  # what the axes showed when the background was drawn
+        self._view: object = None  # what the axes showed when what does not move was last drawn
+        self._still_due = True
         self._dpi = figure.dpi  # for the PNG, and for the size on the screen
         width = f"{figure.bbox.width:.0f}px"
-        figure.set_dpi(_POINTS_PER_INCH)
+        figure.set_dpi(DPI)
 
-        # Both lie in the same cell of a grid, so one over the other.
+        # All in the same cell of a grid, so one over the other.
         cell = {"grid_area": "1 / 1 / 2 / 2", "width": "100%", "margin": "0"}
-        self.background, self.overlay = (ipywidgets.HTML(layout=cell) for _ in range(2))
-        picture = ipywidgets.GridBox(
-            [self.background, self.overlay], layout={"grid_template_columns": "100%"}
-        )
+        layers = [ipywidgets.HTML(layout=cell) for _ in range(3)]
+        self.background, self.overlay, self.foreground = layers
+        picture = ipywidgets.GridBox(layers, layout={"grid_template_columns": "100%"})
         self.message = ipywidgets.HTML(layout={"display": "none"})
         columns = "repeat(auto-fit, minmax(min(100%, 300px), 1fr))"
         panel = ipywidgets.GridBox(list(controls.values()), layout={"grid_template_columns": columns})
@@ -133,16 +130,20 @@ class Explorer(ipywidgets.VBox):
             description = self._describe(trace)
             if not isinstance(description, str):
                 raise TypeError(f"describe must return a str, got {description!r}")
-            attributes = f'role="img" aria-label="{html.escape(description)}"'
             self._collect_moving()
-            background = self._draw_background() if self._background_changed() else None
-            moving = self._svg(self._draw_moving, attributes, name=self.overlay.model_id)
+            self._still_due = self._still_due or self._still_changed()
+            still = self._draw_still() if self._still_due else None
+            moving = self._layer(self.overlay, self._moving, {"role": "img", "aria-label": description})
         self.trace = trace
-        if background is not None:
-            # First both in one message, so that no frame shows the one without the other.
-            self.overlay.value = f'<div style="display:grid">{background}{moving}</div>'
-            self.background.value = background
-        self.overlay.value = moving
+        if still is None:
+            self.overlay.value = moving
+        else:
+            # First all in one message, over everything, so that no frame shows old and new together.
+            background, foreground = still
+            self.foreground.value = f'<div style="display:grid">{background}{moving}{foreground}</div>'
+            self.background.value, self.overlay.value = background, moving
+            self.foreground.value = foreground
+            self._still_due = False
 
     def _collect_moving(self) -> None:
         """Find what moves, in the order in which matplotlib draws it; `update` may replace artists."""
@@ -158,29 +159,39 @@ class Explorer(ipywidgets.VBox):
                 artist.set_animated(True)  # so the figure does not draw it
         self._moving = sorted(found, key=_drawing_order)
 
-    def _draw_background(self) -> str:
+    def _draw_still(self) -> tuple[str, str]:
+        """What does not move: the part behind what moves, and the part that lies over all of it."""
         if self._view is None:  # the first time
             for _ in range(2):  # a layout with images, whose aspect is fixed, needs some rounds to settle
                 self.figure.draw_without_rendering()
-        background = self._svg(self.figure.draw, 'aria-hidden="true"', name=self.background.model_id)
+        front = _in_front_of(self._moving)
+        for artist in front:
+            artist.set_animated(True)
+        try:
+            background = self._layer(self.background, [self.figure], {"aria-hidden": "true"})
+            foreground = self._layer(self.foreground, front, {"aria-hidden": "true"}) if front else ""
+        finally:
+            for artist in front:
+                artist.set_animated(False)
         self.figure.set_layout_engine("none")  # keeps the places that the first drawing found
         parts = self.figure.findobj()
         self._view = _view(parts)
-        for artist in parts:
-            artist.stale = False
-        return background
+        for part in parts:
+            part.stale = False
+        return background, foreground
 
-    def _draw_moving(self, renderer: RendererSVG) -> None:
-        for artist in self._moving:
-            artist.draw(renderer)
+    def _layer(self, layer: ipywidgets.HTML, artists: list[Artist], attributes: dict[str, str]) -> str:
+        def draw(renderer: RendererBase) -> None:
+            for artist in artists:
+                artist.draw(renderer)
 
-    def _background_changed(self) -> bool:
+        return svg(self.figure, draw, attributes, unique=layer.model_id)
+
+    def _still_changed(self) -> bool:
         """matplotlib marks as stale whatever was set since it was drawn.
 
         Limits count as stale even if set to what they were, so axes are compared by what they show.
         """
-        if self._view is None:
-            return True
         if not self.figure.stale:
             return False
         moving = {part for artist in self._moving for part in artist.findobj()}
@@ -188,20 +199,6 @@ class Explorer(ipywidgets.VBox):
         still = (part for part in parts if part not in moving and not isinstance(part, _CONTAINERS))
         self.figure.stale = _view(parts) != self._view or any(part.stale for part in still)
         return bool(self.figure.stale)
-
-    def _svg(self, draw: Callable[[RendererSVG], None], attributes: str, *, name: str) -> str:
-        """An SVG element of what `draw` draws. Its ids begin with `name`: they must be unique in a page."""
-        width, height = self.figure.bbox.size
-        text = io.StringIO()
-        renderer = _Renderer(width, height, text, image_dpi=2 * _POINTS_PER_INCH, metadata={"Date": None})
-        renderer.writer.flush()
-        head = text.tell()  # an XML declaration, metadata, and a style that would reach the whole page
-        draw(renderer)
-        renderer.finalize()
-        body = _EXCESS.sub("", text.getvalue()[head:])
-        for before in (' id="', 'href="#', "url(#"):
-            body = body.replace(before, f"{before}{name[:8]}-")
-        return _SVG.format(width=width, height=height, attributes=attributes, body=body)
 
     def _png(self) -> bytes:
         with style.look():
@@ -218,31 +215,7 @@ class Explorer(ipywidgets.VBox):
         return {**bundle, "text/plain": repr(self), "image/png": b64encode(self._png()).decode()}
 
 
-class _Renderer(RendererSVG):
-    """matplotlib's, but it parses a mathematical label only once, and leaves out groups.
-
-    Groups only carry ids, and the same ones in every picture of a page.
-    """
-
-    _texts = TextToPath()
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._text2path = self._texts  # with its cache, where every renderer has an empty one of its own
-
-    def open_group(self, s: str, gid: str | None = None) -> None:
-        pass
-
-    def close_group(self, s: str) -> None:
-        pass
-
-
 _CONTAINERS = (FigureBase, Axes, Axis, Tick)  # stale as soon as anything in them is
-_SVG = (
-    '<svg viewBox="0 0 {width:g} {height:g}" {attributes} style="display:block; width:100%; grid-area:1/1; '
-    'stroke-linejoin:round; stroke-linecap:butt">{body}'
-)
-_EXCESS = re.compile(r"(?<=\d\d\.\d\d)\d+")  # of coordinates: a hundredth of a point is exact enough
 _MESSAGE = (
     '<div role="alert" style="background:#FDECEA; color:#611A15; padding:4px 8px; line-height:1.4; '
     'white-space:pre-wrap; overflow-wrap:anywhere">{}</div>'
@@ -264,6 +237,16 @@ def _view(parts: list[Artist]) -> list[object]:
             view.append((part.get_visible(), part.get_scale(), *part.get_view_interval()))
             view.append((*part.get_majorticklocs(), *part.get_minorticklocs()))
     return view
+
+
+def _in_front_of(moving: list[Artist]) -> list[Artist]:
+    """What does not move and lies over all that moves in its axes: a legend, say."""
+    front: list[Artist] = []
+    for ax in dict.fromkeys(artist.axes for artist in moving if artist.axes):
+        top = max(artist.get_zorder() for artist in moving if artist.axes is ax)
+        others = (child for child in ax.get_children() if child is not ax.patch and child not in moving)
+        front += (child for child in others if child.get_zorder() > top)
+    return sorted(front, key=_drawing_order)
 
 
 def _drawing_order(artist: Artist) -> tuple[Any, ...]:

@@ -22,9 +22,9 @@ ROOT = Path(__file__).parents[2]
 ARTIFACTS = ROOT / "artifacts"  # screenshots, not committed
 NO_CHROMIUM = "no Chromium or Chrome was found"
 HOW_TO_GET_CHROMIUM = (
-    "No Chromium or Chrome was found, so these were not tried in a real JupyterLab. Install one (on Debian"
-    " or Ubuntu `sudo apt install chromium`; elsewhere Google Chrome, from its website; or, in the environment, "
-    "`playwright install chromium`), or set CHROMIUM to the path of one."
+    "No Chromium or Chrome was found, so these were not tried in a real JupyterLab. Install one (on Debian "
+    "or Ubuntu `sudo apt install chromium`; elsewhere Google Chrome, from its website; or, in the "
+    "environment, `playwright install chromium`), or set CHROMIUM to the path of one."
 )
 CHROMIUM_ARGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 LAB_SETTINGS = {
@@ -216,7 +216,7 @@ class Shown:
     @property
     def picture(self) -> Locator:
         """What moves, with the picture's description as its label."""
-        return self.root.locator("[role=img]")
+        return self.root.locator("[role=img]").first
 
     @property
     def description(self) -> str:

@@ -1,7 +1,16 @@
 """Explorers in a real JupyterLab: what is on the screen follows the keyboard."""
 
+import base64
+import io
+
 import nbformat
+import numpy as np
 import pytest
+from ipywidgets import IntSlider
+from PIL import Image
+
+from seqlib.figures.style import new_figure
+from seqlib.widgets.explorer import Explorer
 
 SOURCE = """
 import numpy as np
@@ -62,10 +71,11 @@ def test_the_picture_and_its_description_follow_the_keyboard(notebook, explorer,
     assert notebook.console_errors == []
 
 
-def test_the_two_parts_lie_exactly_over_each_other(explorer):
+def test_the_layers_lie_exactly_over_each_other(explorer):
     explorer.press("Length of the sequence")
+    explorer.root.locator("svg").nth(3).wait_for(state="detached")
     boxes = [svg.bounding_box() for svg in explorer.root.locator("svg").all()]
-    assert len(boxes) == 2 and boxes[0] == boxes[1]
+    assert len(boxes) == 3 and boxes[0] == boxes[1] == boxes[2]
     assert boxes[0]["width"] == 660 and boxes[0]["height"] == 330
 
 
@@ -119,3 +129,36 @@ def test_nothing_is_cut_in_a_narrow_window(notebook, explorer, width):
         assert part.evaluate("part => part.scrollWidth <= part.clientWidth || part.tagName === 'svg'")
         assert sum(part.bounding_box()[key] for key in ("x", "width")) <= right
     explorer.screenshot(f"small-{width}")
+
+
+def test_the_svg_in_the_page_looks_like_matplotlibs_own_png(browser):
+    figure, (left, right) = new_figure(8, 3.5, ncols=2)
+    numbers = np.random.default_rng(0).random((4, 6))
+    image = left.imshow(numbers)
+    left.grid(False)
+    label = left.text(1, 2, r"$\int_0^1 x\,dx$ moves", rotation=20, color="white")
+    [line] = right.plot(numbers[0], "o--", label="a line that leaves the axes")
+    bars = right.bar(range(6), numbers[1], alpha=0.5)
+    right.set(ylim=(0.1, 0.8), title="Bars and a line", ylabel=r"$\|\partial L/\partial h_t\|$")
+    right.legend(loc="upper left")
+    explorer = Explorer(
+        lambda x: x,
+        lambda artists, x: None,
+        figure=figure,
+        artists=[image, label, line, bars],
+        describe=str,
+        x=IntSlider(description="x"),
+    )
+    bundle = explorer._repr_mimebundle_()
+    png = Image.open(io.BytesIO(base64.b64decode(bundle["image/png"]))).convert("L")
+    page = browser.new_page(viewport={"width": png.width, "height": png.height})
+    layers = explorer.background, explorer.overlay, explorer.foreground
+    parts = "".join(layer.value for layer in layers)
+    page.set_content(f"<body style='margin: 0'><div style='display: grid'>{parts}</div></body>")
+    shown = Image.open(io.BytesIO(page.screenshot())).convert("L")
+    page.close()
+    # Averages of small squares: edges and texts are smoothed and spaced a little differently.
+    one, other = (
+        np.asarray(picture.resize((110, 48), Image.Resampling.BOX), float) for picture in (png, shown)
+    )
+    assert np.abs(one - other).mean() < 1.5 and np.abs(one - other).max() < 60
