@@ -2,19 +2,19 @@
 
 TCP by default holds a small packet back while an earlier one is unacknowledged (Nagle's algorithm), and
 Jupyter's server leaves that on: while a slider is dragged, each picture waits up to 40 ms for nothing. The
-connection below turns it off. The installed package puts `server.json` into the environment's Jupyter
-configuration, which names it in `ServerApp.kernel_websocket_connection_class`. To do without it, give that
-option Jupyter's own class, which is
-`jupyter_server.services.kernels.connection.channels.ZMQChannelsWebsocketConnection`.
+connection below turns it off.
 
-The server imports this module, so it needs nothing but the server itself: neither torch nor the rest of
-seqlib.
+This module is an extension of the server. The installed package puts `server.json`, which enables it, into
+the environment's Jupyter configuration. To do without it, disable the extension (`jupyter server extension
+disable seqlib.server`) or set `ServerApp.kernel_websocket_connection_class` to any class. The server imports
+this module, so it needs nothing but the server itself: neither torch nor the rest of seqlib.
 """
 
 from typing import Any
 
 from jupyter_server.gateway.connections import GatewayWebSocketConnection
 from jupyter_server.gateway.gateway_client import GatewayClient
+from jupyter_server.serverapp import ServerApp
 from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
 
 
@@ -36,3 +36,17 @@ class PromptWebsocketConnection(ZMQChannelsWebsocketConnection):
         if set_nodelay is not None:
             set_nodelay(True)
         return super().connect()
+
+
+def _jupyter_server_extension_points() -> list[dict[str, str]]:
+    return [{"module": "seqlib.server"}]
+
+
+def _link_jupyter_server_extension(server: ServerApp) -> None:
+    """Choose the connection, before the server builds its handlers, unless its configuration chooses one."""
+    if "kernel_websocket_connection_class" not in server.config.ServerApp:
+        server.kernel_websocket_connection_class = PromptWebsocketConnection
+
+
+def _load_jupyter_server_extension(server: ServerApp) -> None:
+    """Nothing is left to do; Jupyter expects this function of every extension."""

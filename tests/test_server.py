@@ -1,7 +1,8 @@
 """The server's connection to the browser: the same as Jupyter's, but nothing waits for Nagle's algorithm."""
 
 import asyncio
-import json
+import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -16,7 +17,6 @@ from jupyter_server.services.kernels.websocket import KernelWebsocketHandler
 from tornado.httpserver import HTTPServer
 from tornado.web import Application
 from tornado.websocket import WebSocketHandler, websocket_connect
-from traitlets.utils.importstring import import_item
 
 from seqlib.server import PromptWebsocketConnection
 
@@ -90,15 +90,41 @@ def test_behind_a_gateway_the_server_gets_jupyters_gateway_connection():
     assert type(PromptWebsocketConnection()) is PromptWebsocketConnection
 
 
-def test_the_configuration_that_is_installed_names_this_class():
-    configuration = json.loads((ROOT / "seqlib/server.json").read_text())
-    assert (
-        import_item(configuration["ServerApp"]["kernel_websocket_connection_class"])
-        is PromptWebsocketConnection
-    )
+def test_the_package_installs_the_file_that_enables_it():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     installed = project["tool"]["hatch"]["build"]["targets"]["wheel"]["shared-data"]
     assert installed["seqlib/server.json"] == "etc/jupyter/jupyter_server_config.d/seqlib.json"
+
+
+JUPYTERS_OWN = "jupyter_server.services.kernels.connection.channels.ZMQChannelsWebsocketConnection"
+
+
+@pytest.mark.parametrize(
+    "arguments, expected",
+    [
+        ([], PromptWebsocketConnection),
+        ([f"--ServerApp.kernel_websocket_connection_class={JUPYTERS_OWN}"], ZMQChannelsWebsocketConnection),
+        (["--ServerApp.jpserver_extensions={'seqlib.server': False}"], ZMQChannelsWebsocketConnection),
+    ],
+)
+def test_a_server_with_that_file_uses_it_unless_told_otherwise(tmp_path, arguments, expected):
+    folder = tmp_path / "jupyter_server_config.d"
+    folder.mkdir()
+    shutil.copy(ROOT / "seqlib/server.json", folder / "seqlib.json")
+    code = (
+        "import sys; from jupyter_server.serverapp import ServerApp; server = ServerApp(); "
+        "server.initialize(sys.argv[1:], new_httpserver=False); "
+        "print(server.web_app.settings['kernel_websocket_connection_class'].__name__)"
+    )
+    places = dict.fromkeys(("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"), str(tmp_path))
+    run = subprocess.run(
+        [sys.executable, "-c", code, "--allow-root", *arguments],
+        env=os.environ | places,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert run.stdout.split()[-1:] == [expected.__name__], run.stderr
 
 
 def test_the_server_loads_neither_torch_nor_matplotlib():
