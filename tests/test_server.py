@@ -125,11 +125,3 @@ def test_a_server_with_that_file_uses_it_unless_told_otherwise(tmp_path, argumen
         text=True,
     )
     assert run.stdout.split()[-1:] == [expected.__name__], run.stderr
-
-
-def test_the_server_loads_neither_torch_nor_matplotlib():
-    code = "import sys, seqlib.server; print(*sys.modules)"
-    loaded = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
-    ).stdout
-    assert not {"torch", "matplotlib", "ipywidgets", "numpy"} & set(loaded.split())
