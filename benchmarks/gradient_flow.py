@@ -7,8 +7,9 @@ from timing import seconds
 from torch import Tensor
 from torch.testing import assert_close
 
-from seqlib.bptt import gradient_norms, random_cell
+from seqlib.bptt import gradient_norms
 from seqlib.rnn import RNNCell
+from seqlib.untrained import random_cell
 
 LENGTHS = [100, 300, 1000]
 E, H = 5, 64

@@ -15,17 +15,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from seqlib.gated import GRUCell, LSTMCell
-from seqlib.rnn import RNNCell, check_sizes
+from seqlib.rnn import RNNCell
 
 Cell = RNNCell | GRUCell | LSTMCell
 State = Tensor | tuple[Tensor, ...]
-
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "tanh": torch.tanh,
-    "sigmoid": torch.sigmoid,
-    "ReLU": torch.relu,
-    "identity": lambda a: a,
-}
 
 
 # ---------------------------------------------------------------------------------------- by hand
@@ -243,60 +236,6 @@ def spectral_radius(W: Float[Tensor, "H H"]) -> float:
     return float(torch.linalg.eigvals(W).abs().max())
 
 
-@torch.random.fork_rng(devices=[])  # layers draw first weights from the global generator: leave that alone
-def random_cell(
-    kind: str,
-    input_size: int,
-    hidden_size: int,
-    *,
-    gain: float = 1.0,
-    orthogonal: bool = False,
-    activation: str = "tanh",
-    forget_bias: float = 1.0,
-    generator: torch.Generator,
-) -> Cell:
-    """An untrained cell in float64 whose recurrent matrix (each gate's, if it has gates) has a chosen size.
-
-    kind: "RNN", "LSTM" or "GRU". The matrix is Gaussian with spectral radius `gain`, or `gain` times
-    a random orthogonal matrix. `activation` (a name in ACTIVATIONS) is the RNN's, `forget_bias` the
-    LSTM's. Raises ValueError for names it doesn't know.
-    """
-    check_sizes(input_size=input_size, hidden_size=hidden_size)
-    if kind not in ("RNN", "LSTM", "GRU"):
-        raise ValueError(f"kind must be 'RNN', 'LSTM' or 'GRU', got {kind!r}")
-    if activation not in ACTIVATIONS:
-        raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
-
-    def recurrent() -> Tensor:
-        W = torch.randn(hidden_size, hidden_size, generator=generator, dtype=torch.float64)
-        if orthogonal:
-            q, r = torch.linalg.qr(W)
-            return gain * q * r.diagonal().sign()  # the signs make it uniform over all orthogonal matrices
-        return gain * W / spectral_radius(W)
-
-    cell: Cell
-    if kind == "RNN":
-        cell = RNNCell(input_size, hidden_size, activation=ACTIVATIONS[activation])
-        x_to, h_to, gates = cell.x_to_h, cell.h_to_h, 1
-    elif kind == "LSTM":
-        cell = LSTMCell(input_size, hidden_size, forget_bias=forget_bias)
-        x_to, h_to, gates = cell.x_to_gates, cell.h_to_gates, 4
-    else:
-        cell = GRUCell(input_size, hidden_size)
-        x_to, h_to, gates = cell.x_to_gates, cell.h_to_gates, 3
-    cell.double().requires_grad_(False)
-    x_to.weight.copy_(
-        torch.randn(gates * hidden_size, input_size, generator=generator, dtype=torch.float64)
-        / input_size**0.5
-    )
-    h_to.weight.copy_(torch.cat([recurrent() for _ in range(gates)]))
-    if kind != "LSTM":
-        x_to.bias.zero_()
-    if h_to.bias is not None:
-        h_to.bias.zero_()
-    return cell
-
-
 # ------------------------------------------------------------------------------------ what helps
 
 
@@ -409,33 +348,3 @@ def descend(
         (gradient,) = clip_by_norm([gradient], threshold)
         points.append((point - learning_rate * gradient).detach())
     return torch.stack(points), torch.stack(norms)
-
-
-class DepthStatistics(NamedTuple):
-    """Spread of what flows through a deep network; index k is after k layers."""
-
-    activations: Float[Tensor, " L1"]
-    gradients: Float[Tensor, " L1"]
-
-
-def depth_statistics(
-    *, depth: int, width: int, scale: float, activation: str, generator: torch.Generator
-) -> DepthStatistics:
-    """Standard deviation of activations and of gradients in a random network, layer by layer.
-
-    Weights are Gaussian with standard deviation scale / sqrt(width), so that scale 1 is LeCun's
-    initialisation (1998) and scale sqrt(2) is He's (2015). Raises ValueError for an unknown activation.
-    """
-    check_sizes(depth=depth, width=width)
-    if activation not in ACTIVATIONS:
-        raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
-    layer = torch.randn(width, width, generator=generator, dtype=torch.float64).requires_grad_()
-    layers = [layer]  # the input: `width` samples of `width` features
-    for _ in range(depth):
-        W = torch.randn(width, width, generator=generator, dtype=torch.float64) * scale / width**0.5
-        layers.append(ACTIVATIONS[activation](layers[-1] @ W))
-    seed = torch.randn(width, width, generator=generator, dtype=torch.float64)
-    gradients = torch.autograd.grad(layers[-1], layers, seed)
-    return DepthStatistics(
-        torch.stack([layer.detach().std() for layer in layers]), torch.stack([g.std() for g in gradients])
-    )

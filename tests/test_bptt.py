@@ -10,24 +10,22 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from seqlib.bptt import (
-    ACTIVATIONS,
     GradientFlow,
     backward_through_time,
     cliff_loss,
     clip_by_norm,
     clip_by_value,
-    depth_statistics,
     descend,
     final_state_jacobians,
     gradient_flow,
     gradient_norms,
-    random_cell,
     rnn_states,
     spectral_radius,
     unroll,
     windowed_states,
 )
 from seqlib.rnn import RNNCell
+from seqlib.untrained import ACTIVATIONS, random_cell
 
 B, T, E, H = 3, 11, 5, 7
 KINDS = ["RNN", "LSTM", "GRU"]
@@ -261,53 +259,6 @@ def test_a_matrix_of_zeros_has_no_radius():
     assert spectral_radius(torch.zeros(H, H)) == 0
 
 
-# ----------------------------------------------------------------------------------- random cells
-
-
-def gates(cell):
-    return (cell.h_to_h if isinstance(cell, RNNCell) else cell.h_to_gates).weight.split(H)
-
-
-@pytest.mark.parametrize(("kind", "number"), [("RNN", 1), ("LSTM", 4), ("GRU", 3)])
-@pytest.mark.parametrize("gain", [0.0, 0.7, 1.3])
-def test_every_gates_recurrent_matrix_has_the_size_that_was_asked_for(kind, number, gain):
-    for W in gates(cell := a_cell(kind, gain=gain)):
-        assert np.abs(np.linalg.eigvals(W.numpy())).max() == pytest.approx(gain)
-    for W in gates(a_cell(kind, gain=gain, orthogonal=True)):
-        assert_close(W @ W.T, gain**2 * torch.eye(H, dtype=torch.float64))
-    assert len(gates(cell)) == number
-    assert all(parameter.dtype == torch.float64 for parameter in cell.parameters())
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_random_cell_depends_on_nothing_but_its_generator(kind):
-    state = torch.get_rng_state()
-    first, second, other = (a_cell(kind, seed=seed).state_dict() for seed in (1, 1, 2))
-    assert all(torch.equal(first[name], second[name]) for name in first)
-    assert not all(torch.equal(first[name], other[name]) for name in first)
-    assert torch.equal(torch.get_rng_state(), state)
-
-
-def test_forget_bias_and_activation_reach_the_cell():
-    biases = a_cell("LSTM", forget_bias=2.5).x_to_gates.bias.split(H)
-    assert [bias.unique().tolist() for bias in biases] == [[0.0], [2.5], [0.0], [0.0]]
-    assert all((part.bias == 0).all() for part in a_cell("GRU").children())
-    cell, x, h = a_cell(activation="ReLU"), randn(B, E, seed=1), randn(B, H, seed=2)
-    assert (cell(x, h) >= 0).all() and (cell(x, h) > 1).any()
-
-
-def test_names_that_are_not_known_are_refused(learner):
-    with pytest.raises(ValueError, match="^kind must be 'RNN', 'LSTM' or 'GRU', got 'rnn'$"):
-        a_cell("rnn")
-    known = "^activation must be one of tanh, sigmoid, ReLU, identity, got 'relu'$"
-    with pytest.raises(ValueError, match=known):
-        a_cell(activation="relu")
-    with pytest.raises(ValueError, match=known):
-        depth_statistics(depth=3, width=5, scale=1.0, activation="relu", generator=torch.Generator())
-    with pytest.raises(ValueError, match="^hidden_size must be a positive integer, got 0$"):
-        random_cell("RNN", E, 0, generator=torch.Generator())
-
-
 def test_a_loss_of_many_numbers_is_refused():
     with pytest.raises(ValueError, match=r"^loss must return a scalar, got shape \(3, 7\)$"):
         gradient_norms(a_cell(), randn(B, T, E), loss=lambda h: h[:, -1])
@@ -333,7 +284,7 @@ def test_clipping_by_norm_keeps_the_direction_and_bounds_the_length(gradients, t
 def test_clipping_by_norm_changes_nothing_below_the_threshold(gradients, threshold):
     norm = float(torch.cat(gradients).norm())
     after = clip_by_norm(gradients, threshold)
-    if norm <= threshold:
+    if norm < threshold * (1 - 1e-12):  # closer than that, it may be one rounding off
         assert all(map(torch.equal, after, gradients))
     else:
         assert float(torch.cat(after).norm()) == pytest.approx(threshold)
@@ -412,7 +363,7 @@ def test_a_window_without_a_step_is_refused(window):
         windowed_states(a_cell(), randn(B, T, E), window=window)
 
 
-# ------------------------------------------------------------------------- cliffs, depth, descent
+# ----------------------------------------------------------------------------- cliffs and descent
 
 
 @given(st.floats(-7, 7), st.floats(-3, 3), st.integers(1, 59))
@@ -453,44 +404,3 @@ def test_no_step_of_a_clipped_descent_is_longer_than_the_threshold_allows():
     lengths = points.diff(dim=0).norm(dim=1)
     assert_close(lengths, 0.1 * norms.clamp(max=2.0))
     assert norms[0] > 2 > norms[-1]  # norms are those before clipping, and the end is reached unclipped
-
-
-def depth(activation, scale, layers=13, width=211):
-    g = torch.Generator().manual_seed(0)
-    return depth_statistics(depth=layers, width=width, scale=scale, activation=activation, generator=g)
-
-
-@pytest.mark.parametrize("scale", [0.5, 1.0, 2.0])
-def test_a_linear_network_scales_activations_and_gradients_by_the_same_factor_every_layer(scale):
-    found = depth("identity", scale)
-    assert len(found.activations) == len(found.gradients) == 14
-    k = torch.arange(14).double()
-    assert_close(found.activations, scale**k, rtol=0.15, atol=0)
-    assert_close(found.gradients, scale ** k.flip(0), rtol=0.15, atol=0)
-
-
-def test_relu_needs_the_initialisation_of_he():
-    # ReLU keeps half of the second moment, so that a scale of sqrt(2) makes up for it.
-    he, lecun = depth("ReLU", math.sqrt(2)), depth("ReLU", 1.0)
-    assert 0.7 < he.activations[-1] / he.activations[1] < 1.4
-    assert 0.7 < he.gradients[0] / he.gradients[-1] < 1.4
-    assert lecun.activations[-1] / lecun.activations[1] == pytest.approx(2**-6, rel=0.4)
-    assert lecun.gradients[0] == pytest.approx(2**-6.5, rel=0.4)
-
-
-def test_sigmoid_takes_a_factor_of_four_from_the_gradient_at_every_layer():
-    ratios = depth("sigmoid", 1.0).gradients
-    assert (ratios[:-1] / ratios[1:] < 0.26).all()
-
-
-def test_depth_statistics_depend_on_nothing_but_their_generator():
-    state = torch.get_rng_state()
-    assert_close(depth("tanh", 1.0), depth("tanh", 1.0), rtol=0, atol=0)
-    assert torch.equal(torch.get_rng_state(), state)
-
-
-def test_depth_and_width_must_be_positive_integers(learner):
-    with pytest.raises(ValueError, match="^depth must be a positive integer, got 0$"):
-        depth("tanh", 1.0, layers=0)
-    with pytest.raises(ValueError, match="^width must be a positive integer, got 2.5$"):
-        depth("tanh", 1.0, width=2.5)

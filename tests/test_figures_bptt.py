@@ -11,11 +11,9 @@ from hypothesis import strategies as st
 from seqlib.bptt import (
     GradientFlow,
     cliff_loss,
-    depth_statistics,
     descend,
     gradient_flow,
     gradient_norms,
-    random_cell,
     truncation,
     windowed_states,
 )
@@ -31,6 +29,7 @@ from seqlib.figures.bptt import (
     plot_truncation,
     update_gradient_flow,
 )
+from seqlib.untrained import depth_statistics, random_cell
 
 matplotlib.use("agg")
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 from drive import drive
 
-from seqlib.bptt import ACTIVATIONS, gradient_norms, random_cell
+from seqlib.bptt import gradient_norms
+from seqlib.untrained import ACTIVATIONS, random_cell
 from seqlib.widgets.bptt import (
     clipping_explorer,
     echo_truncation,
@@ -37,7 +38,8 @@ def test_every_control_works_at_its_minimum_middle_and_maximum(make):
     [
         (
             gradient_decay_explorer,
-            {"Gain", "Length", "Hidden size", "Activation", "Cell", "Forget bias", "Matrix", "Seed"},
+            {"Gain", "Input size", "Length", "Hidden size", "Activation", "Cell"}
+            | {"Forget bias", "Matrix", "Seed"},
         ),
         (clipping_explorer, {"Threshold"}),
         (truncation_explorer, {"Window"}),
@@ -60,6 +62,7 @@ def test_explorers_leave_the_global_generator_alone(make):
 
 FLOW = {
     "gain": 1.0,
+    "input_std": 0.3,
     "length": 17,
     "hidden_size": 11,
     "seed": 3,
@@ -76,7 +79,7 @@ def test_the_flow_shown_is_the_gradient_that_autograd_finds(cell, matrix):
     flow = random_gradient_flow(**{**FLOW, "cell": cell, "matrix": matrix})
     generator = torch.Generator().manual_seed(3)
     network = random_cell(cell, 8, 11, orthogonal=matrix == "orthogonal", generator=generator)
-    x = torch.randn(1, 17, 8, generator=generator, dtype=torch.float64)
+    x = 0.3 * torch.randn(1, 17, 8, generator=generator, dtype=torch.float64)
     v = torch.randn(11, generator=generator, dtype=torch.float64)
     expected = gradient_norms(network, x, loss=lambda h: h[0, -1] @ v / v.norm())
     torch.testing.assert_close(flow.gradients, expected)

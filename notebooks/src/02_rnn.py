@@ -508,7 +508,8 @@ exploding = Prediction(
 exploding
 
 # %%
-from seqlib.bptt import gradient_norms, random_cell, unroll
+from seqlib.bptt import gradient_norms, unroll
+from seqlib.untrained import random_cell
 
 
 def state_and_gradient(activation, gain, seed):

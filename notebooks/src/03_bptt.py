@@ -357,7 +357,8 @@ half_life = Prediction(
 half_life
 
 # %%
-from seqlib.bptt import gradient_flow, random_cell
+from seqlib.bptt import gradient_flow
+from seqlib.untrained import random_cell
 
 
 def measured_flow(kind="RNN", gain=1.0, length=100, seed=SEED, **options):
@@ -454,7 +455,7 @@ from seqlib.widgets.bptt import initialisation_explorer
 initialisation_explorer()
 
 # %%
-from seqlib.bptt import depth_statistics
+from seqlib.untrained import depth_statistics
 
 
 def spread_after(depth, scale, activation):

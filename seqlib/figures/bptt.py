@@ -21,9 +21,10 @@ from matplotlib.text import Text
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, PercentFormatter
 from torch import Tensor
 
-from seqlib.bptt import DepthStatistics, GradientFlow, Truncation, cliff_loss
+from seqlib.bptt import GradientFlow, Truncation, cliff_loss
 from seqlib.figures.common import axes_or_new
 from seqlib.figures.style import BLACK, BLUE, CYCLE, GREEN, GREY, ORANGE, PURPLE, RED
+from seqlib.untrained import DepthStatistics
 
 _DASHES = ("-", "--", "-.", ":")
 _FLOAT32 = torch.finfo(torch.float32)

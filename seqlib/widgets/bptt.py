@@ -8,37 +8,27 @@ import torch
 from ipywidgets import Dropdown, FloatLogSlider, FloatSlider, IntSlider
 from torch import Tensor
 
-from seqlib.bptt import (
-    ACTIVATIONS,
-    DepthStatistics,
-    GradientFlow,
-    Truncation,
-    cliff_loss,
-    depth_statistics,
-    descend,
-    gradient_flow,
-    random_cell,
-    truncation,
-)
+from seqlib.bptt import GradientFlow, Truncation, cliff_loss, descend, truncation
 from seqlib.figures import bptt as figures
 from seqlib.figures.style import look, new_figure
 from seqlib.rnn import RNNCell
+from seqlib.untrained import ACTIVATIONS, DepthStatistics, depth_statistics, random_cell, random_gradient_flow
 from seqlib.widgets.explorer import Explorer
-
-_INPUT_SIZE = 8
 
 
 def gradient_decay_explorer() -> Explorer:
     """How a gradient fades or grows on its way back through an untrained recurrent network.
 
     Controls: "Gain" (of the recurrent matrix: its spectral radius, or the scale of an orthogonal one),
-    "Length", "Hidden size", "Seed", "Matrix", "Cell", and "Activation" for an RNN, "Forget bias" for an LSTM.
+    "Input size", "Length", "Hidden size", "Seed", "Matrix", "Cell", and "Activation" for an RNN, "Forget
+    bias" for an LSTM.
     """
     figure, ax = new_figure(8.0, 4.8)
     with look():
         artists = figures.draw_gradient_flow(ax)
     controls = {
         "gain": FloatSlider(description="Gain", value=1.0, min=0.5, max=1.5, step=0.01),
+        "input_std": FloatSlider(description="Input size", value=0.1, min=0, max=1, step=0.05),
         "length": IntSlider(description="Length", value=100, min=10, max=200),
         "hidden_size": IntSlider(description="Hidden size", value=64, min=8, max=128),
         "seed": IntSlider(description="Seed", value=0, min=0, max=20),
@@ -62,34 +52,6 @@ def gradient_decay_explorer() -> Explorer:
         describe=_describe_flow,
         **controls,
     )
-
-
-def random_gradient_flow(
-    *,
-    gain: float,
-    length: int,
-    hidden_size: int,
-    seed: int,
-    matrix: str,
-    cell: str,
-    activation: str,
-    forget_bias: float,
-) -> GradientFlow:
-    """The flow of a gradient of norm 1 back through a random cell that reads random inputs."""
-    generator = torch.Generator().manual_seed(seed)
-    network = random_cell(
-        cell,
-        _INPUT_SIZE,
-        hidden_size,
-        gain=gain,
-        orthogonal=matrix == "orthogonal",
-        activation=activation,
-        forget_bias=forget_bias,
-        generator=generator,
-    )
-    x = torch.randn(1, length, _INPUT_SIZE, generator=generator, dtype=torch.float64)
-    v = torch.randn(hidden_size, generator=generator, dtype=torch.float64)
-    return gradient_flow(network, x, v / v.norm())
 
 
 def _describe_flow(flow: GradientFlow) -> str:
