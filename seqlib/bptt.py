@@ -4,6 +4,7 @@ Dimensions: B batch, T time, E input features, H hidden. Batch first. Rows are v
 in a batch: h_t = tanh(x_t W_xh + h_{t-1} W_hh + b).
 """
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -175,8 +176,8 @@ class GradientFlow:
     """How the gradient of L = v . h_T travels back through one sequence.
 
     steps: t = 1..T. gradients: ||dL/dh_t|| at each of them. probed, jacobians: some steps t and
-    ||dh_T/dh_t|| (the largest singular value) there. sigma_max, rho: largest singular value and
-    spectral radius of W_hh, for a plain RNN.
+    ||dh_T/dh_t|| (the largest singular value) there, nan where it has outgrown its numbers. sigma_max,
+    rho: largest singular value and spectral radius of W_hh, for a plain RNN.
     """
 
     steps: Int[Tensor, " T"]
@@ -190,10 +191,10 @@ class GradientFlow:
     def half_life(self) -> float:
         """Steps back in time in which the gradient halves, on average; negative where it grows instead.
 
-        The slope of a straight line through log2 ||dL/dh_t||, steps with gradient 0 left out; nan
-        where fewer than two are left.
+        The slope of a straight line through log2 ||dL/dh_t||, of the steps where that is a finite number:
+        gradients that have become 0, inf or nan are left out. nan where fewer than two steps are left.
         """
-        seen = self.gradients > 0
+        seen = (self.gradients > 0) & self.gradients.isfinite()
         if seen.sum() < 2:
             return math.nan
         t = self.steps[seen].double()
@@ -216,6 +217,9 @@ def gradient_flow(
         J = final_state_jacobians(cell, x)  # (T, H, S)
         T = len(J)
         probed = torch.linspace(0, T - 1, min(probes, T)).round().long()
+        finite = J[probed].isfinite().all(2).all(1)
+        jacobians = torch.full_like(J[probed, 0, 0], math.nan)
+        jacobians[finite] = torch.linalg.matrix_norm(J[probed[finite]], 2)
         sigma_max = rho = None
         if isinstance(cell, RNNCell):
             W_hh = cell.h_to_h.weight
@@ -225,7 +229,7 @@ def gradient_flow(
             steps=torch.arange(1, T + 1),
             gradients=torch.linalg.vector_norm(v @ J, dim=-1),
             probed=probed + 1,
-            jacobians=torch.linalg.matrix_norm(J[probed], 2),
+            jacobians=jacobians,
             sigma_max=sigma_max,
             rho=rho,
         )
@@ -298,19 +302,16 @@ def truncation(
 ) -> Truncation:
     """Measure truncated BPTT with every window from 1 to T; `losses` maps the states to each step's loss."""
     T = x.shape[1]
+    cell = copy.deepcopy(cell)  # its weights may be frozen, and stay so
+    W_hh = cell.h_to_h.weight.requires_grad_()
     with torch.enable_grad():
         h = [parts[0] for parts in unroll(cell, x)]
         each_alone = torch.eye(T, dtype=x.dtype)
         reach = torch.autograd.grad(losses(torch.stack(h, 1)), h, each_alone, is_grads_batched=True)
-
-        W_hh = cell.h_to_h.weight
-        frozen = not W_hh.requires_grad
-        W_hh.requires_grad_()
         cut = [
             torch.autograd.grad(losses(windowed_states(cell, x, window=window)).sum(), W_hh)[0].flatten()
             for window in range(1, T + 1)
         ]
-        W_hh.requires_grad_(not frozen)
     gradients, full = torch.stack(cut), cut[-1]
     return Truncation(
         windows=torch.arange(1, T + 1),

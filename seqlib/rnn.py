@@ -189,8 +189,9 @@ class CharRNN(nn.Module):
     def forward(self, tokens: Int[Tensor, "B T"], h: Float[Tensor, "B H"] | None = None) -> CharOutput:
         """Logits for the token after each of `tokens`, starting from the state `h` (zero if not given).
 
-        Raises ValueError for a token outside of the vocabulary.
+        Raises ValueError for no token at all, and for one outside of the vocabulary.
         """
+        _check_tokens(tokens=tokens)
         V = self.h_to_y.out_features
         if tokens.numel() and not 0 <= int(tokens.min()) <= int(tokens.max()) < V:
             raise ValueError(f"tokens must lie in 0..{V - 1}, got {int(tokens.min())}..{int(tokens.max())}")
@@ -210,10 +211,12 @@ class CharRNN(nn.Module):
     ) -> Int[Tensor, "B T_plus_length"]:
         """`prompt` and `length` more tokens, each drawn given all before it.
 
-        `temperature` 0 takes the likeliest token every time. Raises ValueError for an empty prompt.
+        `temperature` 0 takes the likeliest token every time. Raises ValueError for an empty prompt and
+        a negative length.
         """
-        if prompt.shape[1] == 0:
-            raise ValueError("prompt must hold at least one token: it starts the state")
+        _check_tokens(prompt=prompt)
+        if length < 0:
+            raise ValueError(f"length must be 0 or more, got {length}")
         tokens, new, h = [prompt], prompt, None
         for _ in range(length):
             output = self(new, h)
@@ -229,3 +232,9 @@ def check_sizes(**sizes: int) -> None:
     for name, size in sizes.items():
         if not isinstance(size, int) or size < 1:
             raise ValueError(f"{name} must be a positive integer, got {size!r}")
+
+
+def _check_tokens(**named: Tensor) -> None:
+    for name, tokens in named.items():
+        if tokens.ndim != 2 or tokens.shape[1] == 0:
+            raise ValueError(f"{name} must have shape (B, T) with T > 0, got {tuple(tokens.shape)}")

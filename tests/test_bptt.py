@@ -21,6 +21,7 @@ from seqlib.bptt import (
     gradient_norms,
     rnn_states,
     spectral_radius,
+    truncation,
     unroll,
     windowed_states,
 )
@@ -237,12 +238,25 @@ def a_flow(gradients):
     return GradientFlow(steps, gradients, steps[:1], gradients[:1], None, None)
 
 
-def test_half_life_leaves_out_what_has_vanished_and_says_when_nothing_is_left():
+def test_half_life_leaves_out_what_is_not_measured_and_says_when_nothing_is_left():
     assert a_flow([0.0, 0.0, 1.0, 2.0, 4.0]).half_life == pytest.approx(1)
     assert a_flow([8.0, 4.0, 2.0, 1.0]).half_life == pytest.approx(-1)
+    assert a_flow([math.nan, math.inf, 4.0, 2.0, 1.0]).half_life == pytest.approx(-1)
     assert abs(a_flow([3.0, 3.0, 3.0]).half_life) == math.inf
     assert math.isnan(a_flow([0.0, 0.0, 1.0]).half_life)
     assert math.isnan(a_flow([1.0]).half_life)
+    assert math.isnan(a_flow([math.nan, math.inf, 2.0]).half_life)
+
+
+def test_a_flow_is_measured_as_far_as_its_numbers_reach():
+    cell = a_cell(gain=4.0, orthogonal=True, activation="identity").float()
+    flow = gradient_flow(cell, torch.zeros(1, 101, E), torch.ones(H))
+    assert not flow.gradients.isfinite().all() and flow.gradients[-1] > 0
+    assert flow.half_life == pytest.approx(-0.5, rel=1e-4)
+    measured = flow.jacobians.isfinite()
+    expected = 4.0 ** (101 - flow.probed[measured]).double()
+    assert flow.jacobians[measured].tolist() == pytest.approx(expected.tolist(), rel=1e-4)
+    assert flow.jacobians.isnan().any() and len(expected) > 12
 
 
 @given(st.integers(1, 7), st.integers(0, 2**32))
@@ -361,6 +375,20 @@ def test_gradient_does_not_reach_over_a_cut(window):
 def test_a_window_without_a_step_is_refused(window):
     with pytest.raises(ValueError, match=f"^window must be at least 1, got {window}$"):
         windowed_states(a_cell(), randn(B, T, E), window=window)
+
+
+@pytest.mark.parametrize("trainable", [True, False])
+def test_measuring_truncation_leaves_the_cell_as_it_was(trainable):
+    cell, x = a_cell().requires_grad_(trainable), randn(B, T, E, seed=1)
+
+    def interrupted(h):
+        raise KeyboardInterrupt
+
+    truncation(cell, x, lambda h: h.square().sum((0, 2)))
+    with pytest.raises(KeyboardInterrupt):
+        truncation(cell, x, interrupted)
+    assert all(parameter.requires_grad == trainable for parameter in cell.parameters())
+    assert all(parameter.grad is None for parameter in cell.parameters())
 
 
 # ----------------------------------------------------------------------------- cliffs and descent

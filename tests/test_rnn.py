@@ -1,5 +1,6 @@
 """Recurrent networks agree with torch's, and the character model knows only the past."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -307,6 +308,16 @@ def test_tokens_outside_of_the_vocabulary_are_named(model):
         model(torch.tensor([[4, -1]]))
 
 
-def test_an_empty_prompt_is_refused(model):
-    with pytest.raises(ValueError, match="prompt must hold at least one token"):
-        model.generate(torch.zeros(B, 0, dtype=torch.int64), length=5)
+@pytest.mark.parametrize("shape", [(B, 0), (T,)])
+def test_tokens_without_a_step_are_named(learner, model, shape):
+    tokens, got = torch.zeros(shape, dtype=torch.int64), re.escape(str(shape))
+    with pytest.raises(ValueError, match=rf"^tokens must have shape \(B, T\) with T > 0, got {got}$"):
+        model(tokens)
+    for length in (0, 5):
+        with pytest.raises(ValueError, match=rf"^prompt must have shape \(B, T\) with T > 0, got {got}$"):
+            model.generate(tokens, length=length)
+
+
+def test_a_negative_length_is_named(model, tokens):
+    with pytest.raises(ValueError, match="^length must be 0 or more, got -2$"):
+        model.generate(tokens, length=-2)
