@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 MEMORY_NEEDED = 1.0  # GB; a kernel that runs chapter 2 or 3 takes up to 0.6
-IMPORT_NAMES = {"scikit-learn": "sklearn"}  # of packages that are imported under another name
+IMPORT_NAMES = {"scikit-learn": "sklearn"}  # of packages that are imported under quite another name
 
 
 class Row(NamedTuple):
@@ -93,7 +93,7 @@ def package_row(requirement: Requirement, *, load: bool = True) -> Row:
         return Row(name, found, _pip(f'"{name}{wanted}"'))
     try:
         if load:
-            import_module(IMPORT_NAMES.get(name, name))
+            import_module(IMPORT_NAMES.get(name, name.replace("-", "_")))
     except Exception as error:  # whatever a broken installation raises
         found = f"{version}, but it can't be imported: {type(error).__name__}: {error}"
         return Row(name, found, _pip(f'--force-reinstall "{name}{wanted}"'))

@@ -1,5 +1,6 @@
 """pyproject.toml, constraints.txt, environment.yml and tools/environment.py speak of the same environment."""
 
+import ast
 import importlib.metadata
 import sys
 import tomllib
@@ -62,6 +63,21 @@ def needed(system: str, python: str) -> set[str]:
 @pytest.mark.parametrize("requirement", REQUIREMENTS, ids=lambda requirement: requirement.name)
 def test_every_dependency_is_pinned_within_its_range(requirement):
     assert requirement.specifier.contains(PINS[canonicalize_name(requirement.name)])
+
+
+def test_dependencies_are_what_the_package_imports_and_jupyterlab():
+    imported = set()
+    for path in (ROOT / "seqlib").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                imported.add(node.module.split(".")[0])
+    sources = importlib.metadata.packages_distributions()
+    others = imported - set(sys.stdlib_module_names) - {"seqlib"}
+    used = {canonicalize_name(name) for module in others for name in sources[module]}
+    used -= {"cycler"}  # matplotlib's own way to name a cycle of colours
+    assert used | {"jupyterlab"} == {Requirement(line).name for line in PROJECT["dependencies"]}
 
 
 @pytest.mark.parametrize("python", PYTHONS)
