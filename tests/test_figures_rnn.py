@@ -296,16 +296,18 @@ def test_a_wiring_draws_its_boxes_and_arrows_and_no_others(wiring):
     boxes = [patch for patch in ax.patches if isinstance(patch, FancyBboxPatch)]
     arrows = [patch for patch in ax.patches if isinstance(patch, FancyArrowPatch)]
     inputs, outputs, steps = len(wiring.inputs), len(wiring.outputs), wiring.steps
-    assert len(boxes) == steps + inputs + outputs
+    go = 1 if wiring.summary else 0  # the second network's first input
+    assert len(boxes) == steps + inputs + go + outputs
     fed_back = [patch for patch in arrows if patch.get_linestyle() == "--"]
     assert len(fed_back) == (outputs - 1 if wiring.fed_back else 0)
-    assert len(arrows) - len(fed_back) == steps - 1 + inputs + outputs
+    assert len(arrows) - len(fed_back) == steps - 1 + inputs + go + outputs
     shown = texts(ax)
     for name, count in (("x", inputs), ("y", outputs)):
         assert sum(text.startswith(f"${name}_") for text in shown) == count
     for weight, count in (("{xh}", inputs), ("{hy}", outputs)):
         assert shown.count(f"$W_{weight}$") == count
     assert shown.count("$W_{hh}$") + shown.count("$W'_{hh}$") == steps - 1
+    assert shown.count("GO") == shown.count("$W'_{xh}$") == go
     assert wiring.use in shown
     assert not overlaps(ax)
 
@@ -323,9 +325,8 @@ def test_the_word_is_read_completely_before_anything_is_written():
 def test_folded_cell_and_unrolled_graph_show_the_same_weights(steps):
     ax = plot_unrolled(steps)
     shown = texts(ax)
-    assert {"$x_{t}$", "$h_{t}$", "$y_{t}$", "=", f"$h_{{{steps}}}$"} <= set(shown)
-    assert shown.count("$W_{xh}$") == shown.count("$W_{hy}$") == steps + 1
-    assert shown.count("$W_{hh}$") == steps  # the loop, and steps - 1 arrows
+    assert {"$x_t$", "$h_t$", "$y_t$", "=", "$h_0$", f"$h_{{{steps}}}$"} <= set(shown)
+    assert shown.count("$W_{xh}$") == shown.count("$W_{hy}$") == shown.count("$W_{hh}$") == steps + 1
     assert not overlaps(ax)
 
 

@@ -422,7 +422,7 @@ class Wiring(NamedTuple):
     outputs: frozenset[int]
     use: str  # what the chapter does with it
     fed_back: bool = False  # each output is read at the next step
-    summary: int | None = None  # the step after which a second network takes over
+    summary: int | None = None  # the step after which a second network takes over, which reads GO first
 
 
 _FOUR = frozenset({1, 2, 3, 4})
@@ -431,14 +431,14 @@ WIRINGS = (
         "one to one", 1, frozenset({1}), frozenset({1}), "Name the digit in an image: no recurrence at all."
     ),
     Wiring("one to many", 4, frozenset({1}), _FOUR, "Draw a digit row by row from its label.", fed_back=True),
-    Wiring("many to one", 4, _FOUR, frozenset({4}), "Read a digit by glimpses; tell praise from complaint."),
+    Wiring("many to one", 4, _FOUR, frozenset({4}), "Read a digit by glimpses; tell praise from blame."),
     Wiring("many to many, in step", 4, _FOUR, _FOUR, "Name the digit in every frame of a clip."),
     Wiring(
         "many to many, through a summary",
         8,
         _FOUR,
         frozenset({5, 6, 7, 8}),
-        "Read a word, then write it backwards: encoder and decoder, as in chapter 05.",
+        "Read a word, then write it backwards: encoder and decoder, as in chapter 5.",
         fed_back=True,
         summary=4,
     ),
@@ -465,18 +465,21 @@ def draw_wiring(ax: Axes, wiring: Wiring) -> list[Artist]:
 
 
 def plot_unrolled(steps: int = 4, *, ax: Axes | None = None) -> Axes:
-    """The recurrent cell with its loop, and the same cell unrolled over `steps` steps.
+    """The recurrent cell with its loop, and the same cell unrolled over `steps` steps from the state h_0.
+
+    Each arrow bears its matrix; biases and tanh are left out.
 
     Raises ValueError for steps < 2.
     """
     if steps < 2:
         raise ValueError(f"steps must be at least 2, got {steps}")
-    width = 3.1 + _PITCH * steps
+    first = 3.1 + _PITCH  # the place of h_1
+    width = first + _PITCH * steps
     ax = axes_or_new(ax, width=width, height=3.5)
     _graph_axes(ax, width=width, bottom=-0.4)
     folded = {key: (0.6, at) for key, at in _ROWS.items()}
     for key, at in folded.items():
-        _box(ax, at, key, "t")
+        _box(ax, at, key, f"${key}_t$")
     _edge(ax, folded["x"], folded["h"], "$W_{xh}$")
     _edge(ax, folded["h"], folded["y"], "$W_{hy}$")
     x, y = folded["h"]
@@ -487,7 +490,10 @@ def plot_unrolled(steps: int = 4, *, ax: Axes | None = None) -> Axes:
     ax.text(right + 0.63, y, "$W_{hh}$", ha="left", va="center_baseline", fontsize=11)
     ax.text(right + 1.38, y, "=", ha="center", va="center_baseline", fontsize=20)
     every = frozenset(range(1, steps + 1))
-    _draw_unrolled(ax, Wiring("", steps, every, every, ""), left=3.1)
+    _draw_unrolled(ax, Wiring("", steps, every, every, ""), left=first)
+    h_0, h_1 = (first - _PITCH, _ROWS["h"]), (first, _ROWS["h"])
+    _box(ax, h_0, "h", "$h_0$")
+    _edge(ax, h_0, h_1, "$W_{hh}$")
     return ax
 
 
@@ -503,32 +509,31 @@ def _draw_unrolled(ax: Axes, wiring: Wiring, *, left: float) -> list[Artist]:
     for step in range(1, wiring.steps + 1):
         at = {key: (left + _PITCH * (step - 1), height) for key, height in _ROWS.items()}
         second = 0 < read_first < step
-        t, state, W_hh = (step - read_first, "s", "$W'_{hh}$") if second else (step, "h", "$W_{hh}$")
-        artists += _box(ax, at["h"], state, t)
-        if step in wiring.inputs:
-            artists += _box(ax, at["x"], "x", t)
-            artists += _edge(ax, at["x"], at["h"], "$W_{xh}$")
+        t, state, W = (step - read_first, "s", "W'") if second else (step, "h", "W")
+        artists += _box(ax, at["h"], state, f"${state}_{{{t}}}$")
+        if step in wiring.inputs or (second and t == 1):
+            artists += _box(ax, at["x"], "x", "GO" if second else f"$x_{{{t}}}$")
+            artists += _edge(ax, at["x"], at["h"], f"${W}_{{xh}}$")
         if step in wiring.outputs:
-            artists += _box(ax, at["y"], "y", t)
+            artists += _box(ax, at["y"], "y", f"$y_{{{t}}}$")
             artists += _edge(ax, at["h"], at["y"], "$W_{hy}$")
         if step > 1:
             x, y = at["h"]
-            artists += _edge(ax, (x - _PITCH, y), at["h"], W_hh)
+            artists += _edge(ax, (x - _PITCH, y), at["h"], f"${W}_{{hh}}$")
             if wiring.fed_back and step - 1 in wiring.outputs:
                 start = (x - _PITCH + _BOX_WIDTH / 2, _ROWS["y"] - _BOX_HEIGHT / 2 + 0.05)
                 artists.append(_arrow(ax, start, (x - 0.12, y + _BOX_HEIGHT / 2 + 0.03), linestyle="--"))
         if step == wiring.summary:
             place = (at["h"][0], at["h"][1] + _BOX_HEIGHT / 2 + 0.1)
             artists.append(ax.text(*place, "summary", ha="center", va="baseline", fontsize=11))
-    if wiring.fed_back:  # in the place of the inputs that are not there
-        empty = [step - 1 for step in range(1, wiring.steps + 1) if step not in wiring.inputs]
-        place = (left + _PITCH * (empty[0] + empty[-1]) / 2, _ROWS["x"])
+    if wiring.fed_back:  # in the place of the inputs that are not there: after each output but the last
+        place = (left + _PITCH * (min(wiring.outputs) + max(wiring.outputs) - 1) / 2, _ROWS["x"])
         note = "- - -  an output is the next input"
         artists.append(ax.text(*place, note, ha="center", va="center_baseline", fontsize=11))
     return artists
 
 
-def _box(ax: Axes, centre: tuple[float, float], key: str, t: int | str) -> list[Artist]:
+def _box(ax: Axes, centre: tuple[float, float], key: str, label: str) -> list[Artist]:
     x, y = centre
     corner = (x - _BOX_WIDTH / 2, y - _BOX_HEIGHT / 2)
     box = FancyBboxPatch(
@@ -542,7 +547,7 @@ def _box(ax: Axes, centre: tuple[float, float], key: str, t: int | str) -> list[
     )
     return [
         ax.add_patch(box),
-        ax.text(x, y, f"${key}_{{{t}}}$", ha="center", va="center_baseline", fontsize=14),
+        ax.text(x, y, label, ha="center", va="center_baseline", fontsize=14),
     ]
 
 

@@ -52,7 +52,8 @@ def hello_explorer(
             f"New state: {', '.join(f'{h:z.2f}' for h in trace.h.tolist())}."
         )
 
-    controls = {"step": IntSlider(description="Step", value=1, min=1, max=len(text) - 1)}
+    last = len(text) - 1
+    controls = {"step": IntSlider(description="Step", value=last, min=1, max=last)}
     if len(models) > 1:
         controls["model"] = Dropdown(description="Model", options=names)
     return Explorer(
@@ -123,6 +124,7 @@ def wiring_explorer() -> Explorer:
         return (
             f"{trace.name}: {trace.steps} {'state' if trace.steps == 1 else 'states'}, "
             f"inputs at {_steps(trace.inputs)}, outputs at {_steps(trace.outputs)}. "
+            f"{'A second network starts from the last state and reads GO first. ' if trace.summary else ''}"
             f"{'Each output is the next input. ' if trace.fed_back else ''}{trace.use}"
         )
 
@@ -132,7 +134,7 @@ def wiring_explorer() -> Explorer:
         figure=figure,
         artists=artists,
         describe=describe,
-        wiring=Dropdown(description="Wiring", options=list(wirings)),
+        wiring=Dropdown(description="Wiring", options=list(wirings), value=figures.WIRINGS[-1].name),
     )
 
 
