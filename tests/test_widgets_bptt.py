@@ -1,6 +1,7 @@
 import html
 import math
 import re
+from itertools import product
 
 import numpy as np
 import pytest
@@ -126,6 +127,30 @@ def test_only_controls_that_matter_for_the_cell_are_shown(cell, activation, forg
     shown = {name: c.layout.display != "none" for name, c in explorer.controls.items()}
     assert shown.pop("activation") == activation and shown.pop("forget_bias") == forget_bias
     assert all(shown.values())
+
+
+@pytest.mark.parametrize(
+    ("cell", "own"),
+    [
+        ("RNN", [{"activation": activation} for activation in ACTIVATIONS]),
+        ("LSTM", [{"forget_bias": -2.0}, {"forget_bias": 6.0}]),
+        ("GRU", [{}]),
+    ],
+)
+def test_no_combination_of_extremes_overflows_or_leaves_the_picture_upwards(cell, own):
+    explorer = gradient_decay_explorer()
+    shared = ("gain", "input_std", "length")
+    ends = [(explorer.controls[name].min, explorer.controls[name].max) for name in shared]
+    for matrix, *extremes in product(["Gaussian", "orthogonal"], *ends):
+        for options in own:
+            values = {**FLOW, **dict(zip(shared, extremes, strict=True)), **options}
+            flow = explorer._compute(**{**values, "cell": cell, "matrix": matrix})
+            explorer._update(explorer.artists, flow)
+            assert torch.cat([flow.gradients, flow.jacobians]).isfinite().all(), values
+            assert flow.gradients.max() <= explorer.artists.ax.get_ylim()[1], values
+            headline = explorer.artists.headline.get_text()
+            assert re.match(r"half-life \d|doubles every \d|gone: exactly 0|neither", headline), values
+            assert not re.search(r"\b(nan|inf)\b", explorer._describe(flow)), values
 
 
 def test_text_alternative_tells_what_the_picture_shows():

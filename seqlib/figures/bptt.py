@@ -14,7 +14,9 @@ import torch
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
+from matplotlib.colorbar import Colorbar
 from matplotlib.colors import LinearSegmentedColormap, LogNorm
+from matplotlib.image import AxesImage
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
@@ -100,7 +102,7 @@ def update_gradient_flow(artists: GradientFlowArtists, flow: GradientFlow) -> No
     largest = max(flow.gradients.max(), flow.jacobians.max())
     if largest > 10.0**top:
         top = 10 if largest < 1e10 else 40
-    ax.set_xlim(1 - 0.02 * T, T + 0.02 * T)
+    _set_xlim(ax, 1 - 0.02 * T, T + 0.02 * T)
     _set_decades(ax, bottom, top)
     shown = [artists.gradients, artists.jacobians]
     shown += [] if flow.rho is None else [artists.sigma_max, artists.rho]
@@ -228,7 +230,7 @@ def draw_cliff(
         vmin=0,
         vmax=0.5,
     )
-    ax.figure.colorbar(image, ax=ax, label="loss")
+    _add_colorbar(image, label="loss")
     ax.grid(False)
     paths, ends = [], []
     for k, (dashes, marker, color) in enumerate(_PATHS[:number]):
@@ -297,7 +299,7 @@ def draw_truncation(axes: Iterable[Axes], trace: Truncation) -> TruncationArtist
     largest = 10.0 ** math.ceil(trace.reach.max().log10())
     scale = LogNorm(largest * 1e-5, largest)
     image = left.imshow(reach.numpy(), norm=scale, extent=(0.5, T + 0.5, T + 0.5, 0.5), aspect="auto")
-    left.figure.colorbar(image, ax=left, extend="min").minorticks_off()
+    _add_colorbar(image, extend="min").minorticks_off()
     left.set_title(r"$\|\partial L_t/\partial h_k\|$")
     lost = PolyCollection([], facecolor="white", alpha=0.8, edgecolor="none", zorder=2)
     left.add_collection(lost, autolim=False)
@@ -417,8 +419,14 @@ def update_depth_statistics(artists: DepthArtists, statistics: Mapping[str, Dept
     )
     for ax, title, way in zip(artists.axes, artists.titles, ways, strict=True):
         title.set_text(way)
-        ax.set_xlim(0, len(first.activations) - 1)
+        _set_xlim(ax, 0.0, len(first.activations) - 1)
         _set_decades(ax, -decades, decades)
+
+
+def _set_xlim(ax: Axes, left: float, right: float | int) -> None:
+    """Limits set again, even the same, make an explorer look at everything that does not move."""
+    if ax.get_xlim() != (left, right):
+        ax.set_xlim(left, right)
 
 
 def _set_decades(ax: Axes, bottom: int, top: int) -> None:
@@ -429,6 +437,14 @@ def _set_decades(ax: Axes, bottom: int, top: int) -> None:
     ax.yaxis.set_major_locator(FixedLocator([10.0**power for power in range(-100, 101, step)]))
     ax.yaxis.set_minor_locator(NullLocator())
     ax.set_ylim(10.0**bottom, 10.0**top)
+
+
+def _add_colorbar(image: AxesImage, **kwargs: Any) -> Colorbar:
+    """Beside the image's axes; its colours overlap a little, or SVG viewers show hairlines between them."""
+    bar = image.axes.figure.colorbar(image, ax=image.axes, **kwargs)
+    assert bar.solids is not None  # that is for contour lines
+    bar.solids.set_edgecolor("face")
+    return bar
 
 
 def _legend_above(ax: Axes, *, ncols: int = 4, **kwargs: Any) -> Legend:
