@@ -332,10 +332,10 @@ def update_truncation(artists: TruncationArtists, trace: Truncation, window: int
     if not 1 <= window <= T:
         raise ValueError(f"window must lie in 1..{T}, got {window}")
     bounds = [0.5 + step for step in (*range(0, T, window), T)]
-    pieces = list(zip(bounds, bounds[1:], strict=False))
-    # The losses of a piece, its rows, don't reach the steps before it.
-    artists.lost.set_verts([[(0.5, a), (a, a), (a, b), (0.5, b)] for a, b in pieces[1:]])
-    artists.cuts.set_data(*zip(*[corner for a, b in pieces for corner in ((a, a), (a, b))], strict=True))
+    stairs = [corner for a, b in zip(bounds, bounds[1:], strict=False) for corner in ((a, a), (a, b))]
+    # The losses of a piece, its rows, don't reach the steps before it: all below and left of the stairs.
+    artists.lost.set_verts([[*stairs, (0.5, T + 0.5)]])
+    artists.cuts.set_data(*zip(*stairs, strict=True))
 
     values = [float(of[window - 1]) for of in (trace.cosine, trace.norm_ratio, trace.memory)]
     for mark, value in zip(artists.marks, values, strict=True):
@@ -419,11 +419,11 @@ def update_depth_statistics(artists: DepthArtists, statistics: Mapping[str, Dept
     )
     for ax, title, way in zip(artists.axes, artists.titles, ways, strict=True):
         title.set_text(way)
-        _set_xlim(ax, 0.0, len(first.activations) - 1)
+        _set_xlim(ax, 0.0, len(first.activations) - 1.0)
         _set_decades(ax, -decades, decades)
 
 
-def _set_xlim(ax: Axes, left: float, right: float | int) -> None:
+def _set_xlim(ax: Axes, left: float, right: float) -> None:
     """Limits set again, even the same, make an explorer look at everything that does not move."""
     if ax.get_xlim() != (left, right):
         ax.set_xlim(left, right)
