@@ -2,6 +2,7 @@
 
 import ast
 import importlib.metadata
+import re
 import sys
 import tomllib
 from pathlib import Path
@@ -27,6 +28,8 @@ SYSTEMS = {
     "darwin": {"platform_system": "Darwin", "os_name": "posix"},
     "win32": {"platform_system": "Windows", "os_name": "nt"},
 }
+# PyTorch's standard builds for Linux choose the versions of these themselves; its other builds have none.
+CUDA = re.compile(r"(cuda|nvidia)-|triton$")
 
 
 def pins() -> dict[str, str]:
@@ -55,6 +58,8 @@ def needed(system: str, python: str) -> set[str]:
             continue  # of another system: it can't be asked what it needs itself
         for dependency in map(Requirement, dependencies):
             marker = dependency.marker
+            if CUDA.match(canonicalize_name(dependency.name)):
+                continue
             if not marker or any(marker.evaluate(markers | {"extra": e}) for e in ("", *requirement.extras)):
                 waiting.append(dependency)
     return {name for name, _ in found}
@@ -84,6 +89,15 @@ def test_dependencies_are_what_the_package_imports_and_jupyterlab():
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_whatever_they_depend_on_is_pinned_on_every_system(system, python):
     assert needed(system, python) - set(PINS) == set()
+
+
+def test_pins_are_complete_for_builds_with_cuda_too(monkeypatch):
+    really = importlib.metadata.requires
+    cuda = ["cuda-toolkit[cublas]==13.0.3; platform_system == 'Linux'", "nvidia-nccl-cu13==2.29.7", "triton"]
+    monkeypatch.setattr(
+        importlib.metadata, "requires", lambda name: (really(name) or []) + cuda * (name == "torch")
+    )
+    assert needed("linux", "3.12") - set(PINS) == set()
 
 
 def test_nothing_is_pinned_that_nothing_needs():
@@ -131,6 +145,12 @@ def refusal(torch_index: str = "") -> str:
 def test_another_python_is_refused_by_name(monkeypatch):
     monkeypatch.setattr(environment.sys, "version_info", (3, 10, 13))
     assert "PYTHON=" in refusal() and "3.10.13" in refusal()
+
+
+def test_an_intel_mac_is_refused(monkeypatch):
+    monkeypatch.setattr(environment.sys, "platform", "darwin")
+    monkeypatch.setattr(environment.platform, "machine", lambda: "x86_64")
+    assert "Intel" in refusal() and "PYTHON=" in refusal()
 
 
 def test_a_full_disk_is_refused_with_the_way_out(monkeypatch):

@@ -11,6 +11,7 @@ nothing newer than Python 3.8: this file has to say so where Python is too old.
 
 import hashlib
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -50,6 +51,11 @@ def check_machine(torch_index):
         sys.exit(
             f"seqlib needs Python 3.11, 3.12 or 3.13, and {sys.executable} is {version}.\n"
             "Name another one, such as: make lab PYTHON=python3.12"
+        )
+    if sys.platform == "darwin" and platform.machine() == "x86_64":
+        sys.exit(
+            f"PyTorch has no builds for Intel Macs any more, and {sys.executable} is made for one.\n"
+            "On Apple silicon, name a Python that is made for it: make lab PYTHON=/opt/homebrew/bin/python3.12"
         )
     try:
         import ensurepip  # noqa: F401
