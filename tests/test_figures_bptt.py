@@ -23,7 +23,6 @@ from seqlib.figures.bptt import (
     plot_cliff,
     plot_depth_statistics,
     plot_gradient_flow,
-    plot_gradient_norms,
     plot_non_normal,
     plot_shares,
     plot_truncation,
@@ -139,17 +138,6 @@ def test_no_gradient_that_grows_leaves_the_picture(gain, length):
     left, right = ax.get_xlim()
     assert left < 1 and right > length
     plt.close(ax.figure)
-
-
-def test_norms_are_drawn_by_label_and_stop_at_zero():
-    norms = {"a": torch.tensor([0.0, 1e-9, 1.0]), "b": torch.tensor([0.5, 1.0])}
-    ax = plot_gradient_norms(norms)
-    np.testing.assert_allclose(ax.lines[0].get_ydata(), [np.nan, 1e-9, 1.0])
-    np.testing.assert_array_equal(ax.lines[1].get_xdata(), [1, 2])
-    assert texts(ax.get_legend()) == ["a", "b"]
-    assert ax.lines[0].get_linestyle() != ax.lines[1].get_linestyle()
-    with pytest.raises(ValueError, match="norms"):
-        plot_gradient_norms({})
 
 
 def test_bars_are_as_high_as_the_shares():

@@ -25,10 +25,9 @@ from torch import Tensor
 
 from seqlib.bptt import GradientFlow, Truncation, cliff_loss
 from seqlib.figures.common import axes_or_new
-from seqlib.figures.style import BLACK, BLUE, CYCLE, GREEN, GREY, ORANGE, PURPLE, RED
+from seqlib.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, RED
 from seqlib.untrained import DepthStatistics
 
-_DASHES = ("-", "--", "-.", ":")
 _FLOAT32 = torch.finfo(torch.float32)
 _GRADIENT, _JACOBIAN = r"$\|\partial L/\partial h_t\|$", r"$\|\partial h_T/\partial h_t\|$"
 
@@ -120,28 +119,6 @@ def pace(flow: GradientFlow) -> str:
         return "neither fades nor grows"
     steps = f"{abs(half_life):.{1 if abs(half_life) < 100 else 0}f} steps"
     return f"half-life {steps}" if half_life > 0 else f"doubles every {steps}"
-
-
-def plot_gradient_norms(norms: Mapping[str, Float[Tensor, " T"]], *, ax: Axes | None = None) -> Axes:
-    """||dL/dh_t|| by time step on a logarithmic axis, one line for each label; where it is 0 the line stops.
-
-    Raises ValueError for no lines.
-    """
-    if not norms:
-        raise ValueError("norms must hold at least one line, got none")
-    ax = axes_or_new(ax)
-    for number, (label, values) in enumerate(norms.items()):
-        steps, y = np.arange(1, len(values) + 1), values.detach().double().numpy()
-        ax.plot(
-            steps,
-            np.where(y > 0, y, np.nan),
-            _DASHES[number % len(_DASHES)],
-            color=CYCLE[number % len(CYCLE)],
-            label=label,
-        )
-    ax.set(xlabel="time step t", ylabel=_GRADIENT, yscale="log")
-    _legend_above(ax)
-    return ax
 
 
 def plot_shares(shares: Float[Tensor, " T"], *, ax: Axes | None = None) -> Axes:
