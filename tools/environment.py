@@ -55,7 +55,7 @@ def check_machine(torch_index):
     if sys.platform == "darwin" and platform.machine() == "x86_64":
         sys.exit(
             f"PyTorch has no builds for Intel Macs any more, and {sys.executable} is made for one.\n"
-            "On Apple silicon, name a Python that is made for it: make lab PYTHON=/opt/homebrew/bin/python3.12"
+            "On Apple silicon, name a Python made for that: make lab PYTHON=/opt/homebrew/bin/python3.12"
         )
     try:
         import ensurepip  # noqa: F401
