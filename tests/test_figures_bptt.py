@@ -28,7 +28,7 @@ from seqlib.figures.bptt import (
     plot_truncation,
     update_gradient_flow,
 )
-from seqlib.untrained import depth_statistics, random_cell
+from seqlib.untrained import depth_statistics, random_cell, random_gradient_flow
 
 matplotlib.use("agg")
 
@@ -125,9 +125,12 @@ def test_shaded_bands_begin_where_float32_ends():
     assert edges == pytest.approx([0, float(limits.smallest_subnormal), float(limits.smallest_normal)], abs=0)
 
 
-def test_axes_stay_where_they_are_while_the_gradient_fades():
-    fading = [plot_gradient_flow(a_flow(gain=gain)) for gain in (0.5, 0.9, 1.1)]
-    assert len({(ax.get_xlim(), ax.get_ylim()) for ax in fading}) == 1
+def test_axes_change_once_as_the_gradient_fades_and_then_reach_to_the_end_of_float32():
+    slow = [plot_gradient_flow(random_gradient_flow(gain=gain)) for gain in (0.9, 1.0, 1.1)]
+    fast = [plot_gradient_flow(random_gradient_flow(gain=gain, activation="sigmoid")) for gain in (0.5, 0.9)]
+    for axes in (slow, fast):
+        assert len({(ax.get_xlim(), ax.get_ylim()) for ax in axes}) == 1
+    assert fast[0].get_ylim()[0] < np.finfo(np.float32).smallest_subnormal < slow[0].get_ylim()[0]
 
 
 @given(st.floats(0.5, 1.5), st.integers(5, 60))

@@ -98,10 +98,10 @@ def test_gain_changes_the_recurrent_matrix_by_a_factor_and_nothing_else(activati
     assert orthogonal.rho == pytest.approx(0.7) and orthogonal.sigma_max == pytest.approx(0.7)
 
 
-def test_gain_moves_the_lines_and_leaves_the_axes_as_they_are():
+def test_gain_moves_the_lines_and_leaves_the_axes_as_they_are_while_the_gradient_fades_slowly():
     explorer = gradient_decay_explorer()
     background, moving = explorer.background.value, explorer.overlay.value
-    for gain in (0.5, 0.9, 1.5):
+    for gain in (0.9, 1.1, 1.5):
         explorer.controls["gain"].value = gain
         assert explorer.background.value == background
         assert explorer.overlay.value != moving

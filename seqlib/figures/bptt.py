@@ -86,7 +86,7 @@ def draw_gradient_flow(ax: Axes) -> GradientFlowArtists:
 
 
 def update_gradient_flow(artists: GradientFlowArtists, flow: GradientFlow) -> None:
-    """Show another flow. The axes change with its length, and where it leaves them upwards."""
+    """Show another flow. The axes change with its length, and where it leaves them."""
     ax, T = artists.ax, len(flow.steps)
     artists.gradients.set_data(flow.steps, flow.gradients)
     artists.jacobians.set_data(flow.probed, flow.jacobians)
@@ -96,8 +96,11 @@ def update_gradient_flow(artists: GradientFlowArtists, flow: GradientFlow) -> No
     lost = f"  (float32: 0 in {flow.lost_steps} steps)" if flow.lost_steps else ""
     artists.headline.set_text(pace(flow) + lost)
 
-    # As many decades for each step at any length, so that the same pace has the same slope.
-    bottom, top = -min(57, max(6, round(0.5 * T))), min(10, max(2, round(0.1 * T)))
+    # Two depths: one for most gradients, one down to where float32 ends. In each there are as many decades
+    # for a step at any length, so that the same pace has the same slope.
+    shallow, deep = -max(6, round(0.12 * T)), -min(57, max(6, round(0.5 * T)))
+    bottom = shallow if flow.gradients.min() > 10.0**shallow else deep
+    top = min(10, max(2, round(0.04 * T if bottom == shallow else 0.1 * T)))
     largest = max(flow.gradients.max(), flow.jacobians.max())
     if largest > 10.0**top:
         top = 10 if largest < 1e10 else 40
