@@ -151,6 +151,7 @@ print("keeping 99 percent, half is left after 69 steps")
 # tensor of shape `(B, T, E)`. The batch always comes first, then time. Return the mean of each sequence over
 # its steps.
 
+
 # %%
 def mean_over_time(x):
     """x (B, T, E) -> the mean of each sequence over its steps, (B, E)"""
@@ -164,12 +165,14 @@ check.mean_over_time(mean_over_time)
 # they differ, it compares them with the usual mistakes as well, and tells you which one yours looks like.
 # Here is what it says of two of them.
 
+
 # %%
 def forgot_to_divide(x):
     return x.sum(1)
 
 
 check.mean_over_time(forgot_to_divide)
+
 
 # %%
 def wrong_axis(x):

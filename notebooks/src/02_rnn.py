@@ -29,7 +29,7 @@ from seqlib.training import fit, minibatches
 
 SEED = 0
 torch.manual_seed(SEED)
-generator = torch.Generator().manual_seed(SEED)  # for all that is drawn, but initial weights
+generator = torch.Generator().manual_seed(SEED)  # for all draws except initial weights
 style.use()
 
 # %% [markdown]
@@ -77,8 +77,10 @@ best_frame
 
 # %% [markdown]
 # Let us measure it: a small network that looks at each frame alone, trained on all frames of the training
-# digits. The helper `fit` is an ordinary training loop with a progress bar; interrupt it if you like, the
-# network keeps what it has learnt.
+# digits. For each frame it gives ten *logits*, numbers that a softmax turns into the probabilities of the
+# digits. The helper `fit` is an ordinary training loop with a progress bar; `one_cycle` lets the learning
+# rate rise at the beginning and fall towards the end. You may interrupt it, the network keeps what it has
+# learnt; but the claims that follow hold for a training that ran to its end.
 
 # %% tags=["nbval-ignore-output"]
 clips, test_clips = slit_clip(train.images), slit_clip(test.images)
@@ -104,7 +106,7 @@ fit(
 # %% tags=["nbval-ignore-output"]
 correct = frame_model(test_clips).argmax(-1) == test.labels[:, None]  # (N, T)
 frame_accuracy = correct.double().mean(0)
-assert 0.5 < frame_accuracy.max() < 0.7
+assert 0.5 < frame_accuracy.max() < 0.7 and frame_accuracy[[0, -1]].max() < 0.15
 best_frame.compare(round(100 * frame_accuracy.max().item()))
 
 # %% [markdown]
@@ -113,17 +115,32 @@ best_frame.compare(round(100 * frame_accuracy.max().item()))
 #
 # ## From a window to a state
 #
-# The obvious repair is a wider window: feed the last $w$ frames to the network side by side. That works, and
-# it is what chapter 1 called an autoregressive model of order $w$. It has two faults. What lies before the
-# window is gone for good. And every position in the window has weights of its own, so the network grows with
-# the window and must learn to recognise the same stroke anew at each position.
+# The obvious repair is a wider window: feed the last $w$ frames to the network side by side. Chapter 1 called
+# this an autoregressive model of order $w$. With a window as wide as the clip it works very well.
+
+
+# %% tags=["nbval-ignore-output"]
+def name_whole_clip():
+    frames, labels = next(batches)
+    return F.cross_entropy(window_model(frames.flatten(1)), labels)
+
+
+window_model = nn.Sequential(nn.Linear(12 * 24, 64), nn.Tanh(), nn.Linear(64, 10))
+fit(window_model, name_whole_clip, steps=300, learning_rate=5e-3, one_cycle=True)
 
 # %%
-windows = [1, 4, 12]
-parameters = [sum(p.numel() for p in nn.Linear(24 * w, 64).parameters()) for w in windows]
-print("first layer, by window:", dict(zip(windows, parameters, strict=True)))
+named = window_model(test_clips.flatten(1)).argmax(-1) == test.labels
+assert named.double().mean() > 0.88
+print("a window of 12 frames: more than 88 of 100 digits")
+for w in (1, 4, 12):
+    size = sum(p.numel() for p in nn.Linear(24 * w, 64).parameters())
+    print(f"weights in the first layer with a window of {w:2}: {size}")
 
 # %% [markdown]
+# If all clips had twelve frames, this chapter could end here. But what lies before the window is gone for
+# good. And every position in the window has weights of its own, so the network grows with the window, and has
+# to learn to recognise the same stroke anew at each position.
+#
 # A recurrent network replaces the window by a *state* $h_t$, a vector of fixed size $H$. The new state
 # depends on the new input and on the old state:
 #
@@ -206,8 +223,7 @@ elman(test_clips).shape
 
 # %% [markdown]
 # The package has the same network, with stacks and directions that we need further below. From here on we use
-# that one, and so that nobody has to take its word: with the same weights, our loop, `seqlib` and `torch.nn`
-# must agree.
+# that one. You needn't take its word: with the same weights, our loop, `seqlib` and `torch.nn` agree.
 
 # %%
 from seqlib.rnn import RNN
@@ -263,8 +279,10 @@ assert rnn_accuracy[-1] > 0.75 and frame_accuracy[-1] < 0.2
 
 # %% [markdown]
 # Through the last slit position there is nothing to be seen, and the single frame is back to guessing. The
-# recurrent network still names about four digits in five, all from memory. `clip_norm=1.0` in the training
-# call limits the length of the gradient; chapter 3 shows why recurrent networks need that.
+# recurrent network still names about four digits in five, all from memory. The window of twelve did better,
+# since it sees everything at once; it has three times the weights, and could do nothing with a thirteenth
+# frame. `clip_norm=1.0` in the training call limits the length of the gradient; chapter 3 shows why recurrent
+# networks need that.
 #
 # ## "hello" under the microscope
 #
@@ -285,16 +303,10 @@ print("numbers:", hello.tolist())
 print(one_hot[0])
 
 # %% [markdown]
-# A one-hot vector times a matrix picks one row of the matrix. Nobody multiplies by all those zeros; the row
-# is looked up, and the matrix is called an *embedding*. Both are the same function, one fast and one easy to
-# see.
-
-# %%
-E = torch.randn(len(letters), 3, generator=generator)
-looked_up = F.embedding(hello[:, :-1], E)
-torch.testing.assert_close(one_hot.float() @ E, looked_up)
-
-# %% [markdown]
+# A one-hot vector times a matrix picks one row of the matrix. With a large vocabulary nobody multiplies by
+# all those zeros; the row is looked up, and the matrix is called an *embedding*. (Here it is the letter `E`,
+# and `D` is the length of its rows.)
+#
 # **Exercise: embedding.** Write the look-up yourself.
 
 
@@ -307,9 +319,17 @@ def embed(tokens, E):
 check.embed(embed)
 
 # %% [markdown]
+# PyTorch has it as `F.embedding` and as the module `nn.Embedding`. All are the same function, one fast and
+# one easy to see.
+
+# %%
+E = torch.randn(len(letters), 3, generator=generator)
+torch.testing.assert_close(F.embedding(hello[:, :-1], E), one_hot.float() @ E)
+
+# %% [markdown]
 # At each step the model's output goes through a softmax, and the loss of the step is the cross-entropy $-\log
 # p(\text{target})$. The loss of the word is the sum over its steps, or the mean if words of several lengths
-# are to be compared. By the chain rule of chapter 1 the sum is $-\log p(\texttt{ello} \mid \texttt{h})$:
+# are to be compared. By the chain rule of probability the sum is $-\log p(\texttt{ello} \mid \texttt{h})$:
 # training raises the probability of the whole word.
 #
 # **Exercise: the loss.** Mind which character is the target of which step.
@@ -326,6 +346,10 @@ def next_char_loss(logits, tokens):
 
 check.next_char_loss(next_char_loss)
 
+# %% [markdown]
+# The model is `CharRNN` from the package: characters enter as one-hot vectors, go through the recurrent layer
+# above, and a linear read-out gives one logit for each character of the vocabulary.
+
 # %% tags=["nbval-ignore-output"]
 from seqlib.rnn import CharRNN
 
@@ -339,7 +363,7 @@ untrained, trained = CharRNN(len(letters), 5), CharRNN(len(letters), 5)
 fit(trained, lambda: hello_loss(trained), steps=150, learning_rate=0.05)
 
 # %%
-written = trained.generate(hello[:, :1], length=4, temperature=0)[0]
+written = trained.generate(hello[:, :1], length=4, temperature=0)[0]  # 0: always the likeliest one
 print("".join(letters.decode(written)))
 assert hello_loss(trained) < 0.01
 
@@ -364,8 +388,8 @@ assert (first_l - second_l).norm() > 0.5
 #
 # A set of lecture notes says: *each step of the sequence has a loss; the losses are added to a final loss;
 # this is called backpropagation through time*. The first two statements are right. The third isn't, and a
-# short experiment shows it. Both models below have the same weights and the same summed loss. In one of them
-# the state is detached after every step, so that no gradient travels through time.
+# short experiment shows it. We compute the gradient of one and the same summed loss twice, for the same
+# model. The second time the state is detached after every step, so that no gradient travels through time.
 
 
 # %%
@@ -459,23 +483,27 @@ text_history = fit(
 # %%
 from seqlib.figures.common import plot_losses
 
-counts = torch.bincount(tokens, minlength=len(characters))
-shares = (counts + 1) / (counts + 1).sum()  # + 1, so that no character is impossible
-unigram_loss = -shares.log()[held_out].mean()
+V = len(characters)
+pairs = torch.full((V, V), 0.1)  # a little more than 0, so that no pair is impossible
+pairs.index_put_((tokens[:-1], tokens[1:]), torch.ones(len(tokens) - 1), accumulate=True)
+letter, following = held_out[:-1], held_out[1:]
+letters_loss = -(pairs.sum(0) / pairs.sum()).log()[following].mean()
+pairs_loss = -(pairs / pairs.sum(1, keepdim=True)).log()[letter, following].mean()
 with torch.no_grad():
     probe = pieces_of(held_out, 100, 64, torch.Generator().manual_seed(1))
     held_out_loss = text_loss(storyteller, probe)
 ax = plot_losses({"character model": text_history})
-ax.axhline(unigram_loss, color=style.GREY, linestyle="--")
-ax.text(900, unigram_loss, "letter frequencies alone", va="bottom", ha="right", color=style.GREY)
-assert held_out_loss < 0.75 * unigram_loss
+for value, label in ((letters_loss, "letter frequencies alone"), (pairs_loss, "pairs of letters")):
+    ax.axhline(value, color=style.GREY, linestyle="--")
+    ax.text(900, value, label, va="bottom", ha="right", color=style.GREY)
+assert held_out_loss < 0.6 * letters_loss and held_out_loss < 0.8 * pairs_loss
 
 # %% [markdown]
-# On tales it has never seen, the model needs less than three quarters of the bits that letter frequencies
-# alone would need. It has noticed which letters follow which, where words end, and that sentences begin with
-# capitals. It has nothing to say; it is a model of spelling more than of stories. Play with the
-# **Temperature** and with **Top-k**, which keeps the k likeliest characters and drops the others. At
-# temperature 0 it soon goes round in circles. At 2 it is scribbling.
+# On tales it has never seen, the model's loss is less than three fifths of what letter frequencies alone
+# would give, and a fifth less than with the frequencies of pairs, so it uses more than the last letter. It
+# has nothing to say; it is a model of spelling more than of stories. Play with the **Temperature** and with
+# **Top-k**, which keeps the k likeliest characters and drops the others. At temperature 0 it soon goes round
+# in circles. At 2 it is scribbling.
 
 # %%
 from seqlib.widgets.rnn import sampling_explorer
@@ -496,8 +524,9 @@ print("1000 characters of argmax end in a loop")
 # Nothing in the idea of a state asks for a hyperbolic tangent. A sigmoid would bound the state as well, and a
 # ReLU is what most other networks use. The difference shows when one function is applied over and over. Let
 # random, untrained networks read 50 random inputs, and measure two things for each activation: how large the
-# state becomes, and how much of the gradient of the last state arrives at the first. Their recurrent matrices
-# are scaled so that the largest eigenvalue has size 2; call this the *gain*.
+# state becomes, and how much of the gradient of the last state arrives at the first. One number sets how
+# strongly the network listens to itself: the largest absolute value of an eigenvalue of $W_{hh}$. Call it the
+# *gain*.
 
 # %%
 exploding = Prediction(
@@ -513,46 +542,56 @@ from seqlib.untrained import random_cell
 
 
 def state_and_gradient(activation, gain, seed):
-    """Size of the state, and of the gradient of the last state, at each of 50 steps."""
+    """Size of the last of 50 states, and the share of its gradient that arrives at the first."""
     g = torch.Generator().manual_seed(seed)
     cell = random_cell("RNN", 8, 64, gain=gain, activation=activation, generator=g)
     x = torch.randn(16, 50, 8, generator=g, dtype=torch.float64)
-    states = torch.stack([h for (h,) in unroll(cell, x)], 1).detach()  # (B, T, H)
+    [last_state] = unroll(cell, x)[-1]
     norms = gradient_norms(cell, x)
-    return states.pow(2).mean((0, 2)).sqrt(), norms / norms[-1]
+    return last_state.detach().square().mean().sqrt(), norms[0] / norms[-1]
 
 
-fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3))
-for activation, linestyle in (("tanh", "-"), ("sigmoid", "--"), ("ReLU", ":")):
-    size, gradient = state_and_gradient(activation, gain=2.0, seed=SEED)
-    left.semilogy(range(1, 51), size, linestyle, label=activation)
-    right.semilogy(range(1, 51), gradient, linestyle, label=activation)
-left.set(title="Size of the state", xlabel="step")
-right.set(title="Gradient of the last state", xlabel="step")
+gains = [0.7, 1.0, 1.4, 2.0, 2.8, 4.0]
+size, arriving = {}, {}  # each (gains, 10): ten networks for every gain
+for activation in ("tanh", "sigmoid", "ReLU"):
+    runs = [[state_and_gradient(activation, gain, seed) for seed in range(10)] for gain in gains]
+    size[activation], arriving[activation] = torch.tensor(runs, dtype=torch.float64).unbind(-1)
+
+fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2))
+lines = {"tanh": ("o-", style.BLUE), "sigmoid": ("s--", style.ORANGE), "ReLU": ("^:", style.GREEN)}
+for activation, (line, colour) in lines.items():
+    for ax, measured in ((left, size[activation]), (right, arriving[activation])):
+        ax.loglog(gains, measured.median(1).values, line, color=colour, label=activation)
+        ax.fill_between(gains, measured.amin(1), measured.amax(1), color=colour, alpha=0.2)
+for ax, title in ((left, "size of the last state"), (right, "share of the gradient that arrives")):
+    ax.set(title=title, xlabel="gain", xticks=gains, xticklabels=gains)
+    ax.minorticks_off()
 _ = left.legend()
 
 # %% [markdown]
-# One network proves little, so here are ten of each.
+# Lines are medians of ten networks, the bands reach from the smallest to the largest.
 
 # %%
-last_size, arriving = {}, {}
-for activation in ("tanh", "sigmoid", "ReLU"):
-    runs = [state_and_gradient(activation, gain=2.0, seed=seed) for seed in range(10)]
-    last_size[activation] = torch.stack([size[-1] for size, _ in runs])
-    arriving[activation] = torch.stack([gradient[0] for _, gradient in runs])
-
-assert last_size["tanh"].max() < 1 and last_size["ReLU"].median() > 1000
-assert arriving["sigmoid"].max() < 1e-15
-assert 1e-3 < arriving["tanh"].median() < 1e3 and arriving["ReLU"].median() > 1e4
-exploding.compare(max(arriving, key=lambda activation: arriving[activation].median().item()))
+assert size["tanh"].max() < 1 and size["sigmoid"].max() < 1
+assert size["ReLU"][gains.index(2.0)].median() > 1000
+assert (arriving["tanh"] > arriving["sigmoid"]).all()
+assert arriving["sigmoid"][gains.index(2.0)].max() < 2.0**-49  # 49 steps, and each halves it, or worse
+at_gain_2 = {activation: values[gains.index(2.0)].median().item() for activation, values in arriving.items()}
+by_luck = arriving["ReLU"][gains.index(1.4)]
+assert by_luck.max() > 1e4 * by_luck.min()
+assert 1e-3 < at_gain_2["tanh"] < 1e3 and at_gain_2["ReLU"] > 1e4
+exploding.compare(max(at_gain_2, key=at_gain_2.get))
 
 # %% [markdown]
-# The ReLU lets the state grow without bound, in the median beyond a thousand, and the gradient grows with it.
-# The sigmoid's slope is at most 1/4, so each step back costs a factor of two or more even here, and after
-# fifty steps less than $10^{-15}$ is left. The tanh keeps the state between $-1$ and $1$ and has slope 1 at
-# the origin, and at this gain its gradient arrives at about the size at which it set out. At gain 1 it would
-# fade as well; chapter 3 goes into that. The tanh is the best of the three for this purpose, no more. (With a
-# careful initialisation a ReLU can be made to work: Le, Jaitly and Hinton, 2015.)
+# The ReLU lets the state grow without bound, at gain 2 in the median beyond a thousand, and the gradient
+# grows with it. The sigmoid's slope is at most 1/4. At gain 2 that alone would cost a factor of two with each
+# step, and after fifty steps less than $10^{-15}$ is left. The tanh keeps the state between $-1$ and $1$, has
+# slope 1 at the origin, and at every gain tried here it loses less than the sigmoid.
+#
+# Each activation has a gain at which the gradient survives: for the tanh it is near 2 in this experiment, for
+# the ReLU near 1.4, where networks drawn alike differ by more than four powers of ten. There is nothing
+# sacred about the tanh, then. It is the one whose state cannot explode and whose gradient needn't vanish.
+# (With a careful initialisation a ReLU can be made to work: Le, Jaitly and Hinton, 2015.)
 #
 # ## One cell, five wirings
 #
@@ -592,9 +631,7 @@ def glimpses(images):
     return images.view(-1, 4, 2, 4, 2).transpose(2, 3).reshape(-1, 16, 4)
 
 
-glimpse_batches = minibatches(
-    glimpses(train.images), train.labels, batch_size=64, generator=generator
-)
+glimpse_batches = minibatches(glimpses(train.images), train.labels, batch_size=64, generator=generator)
 
 
 def glimpse_loss():
@@ -641,17 +678,13 @@ reviews = [
 words = Vocabulary(word for sentence, _, _ in reviews for word in sentence)
 sentences = torch.stack([words.encode(sentence) for sentence, _, _ in reviews])  # (N, 7)
 is_praise = torch.tensor([int(praise) for _, praise, _ in reviews])
-seen = torch.tensor(
-    [(GOOD.index(good) + BAD.index(bad)) % 4 != 0 for _, _, (good, bad) in reviews]
-)
+seen = torch.tensor([(GOOD.index(good) + BAD.index(bad)) % 4 != 0 for _, _, (good, bad) in reviews])
 for sentence, praise, _ in reviews[:4]:
     print("praise " if praise else "blame  ", " ".join(sentence))
 print(int(seen.sum()), "sentences for training,", int((~seen).sum()), "with new pairs held out")
 
 # %% tags=["nbval-ignore-output"]
-review_batches = minibatches(
-    sentences[seen], is_praise[seen], batch_size=64, generator=generator
-)
+review_batches = minibatches(sentences[seen], is_praise[seen], batch_size=64, generator=generator)
 critic = Reader(len(words), 32, 2)
 counter = nn.Sequential(nn.Linear(len(words), 64), nn.Tanh(), nn.Linear(64, 2))
 
@@ -676,9 +709,7 @@ for model, prepare, label in ((critic, in_order, "in order"), (counter, counted,
 
 # %%
 def accuracy_on_new_pairs(model, prepare):
-    return (
-        (model(prepare(sentences[~seen])).argmax(-1) == is_praise[~seen]).double().mean().item()
-    )
+    return (model(prepare(sentences[~seen])).argmax(-1) == is_praise[~seen]).double().mean().item()
 
 
 assert accuracy_on_new_pairs(critic, in_order) > 0.95
@@ -693,9 +724,11 @@ print("words counted:  exactly 50 %")
 # ### One to many: drawing a digit from its label
 #
 # Now the other way round. The label comes first, and the network draws the digit row by row. (The label sets
-# the *initial* state here; as a first input, as in the picture above, it would do as well.) Each new row of
-# pixels is drawn at random from the probabilities that the network gives, and becomes the next input. Pixels
-# are black or white here.
+# the *initial* state here; as a first input, as in the picture above, it would do as well.) In training the
+# network reads the true rows of a digit and learns to predict the row that follows; this is called *teacher
+# forcing*. When it draws, nobody knows the true rows. Each pixel of a row is drawn at random, with the
+# probability that the network gives it, and the drawn row becomes the next input. Pixels are black or white
+# here, and those of one row are drawn independently of each other.
 
 # %% tags=["nbval-ignore-output"]
 from seqlib.rnn import RNNCell
@@ -719,9 +752,7 @@ class Draughtsman(nn.Module):
         h, row, rows = self.label_to_h(labels), torch.zeros(len(labels), 8), []
         for _ in range(8):
             h = self.cell(row, h)
-            row = torch.bernoulli(
-                torch.sigmoid(self.h_to_row(h) / temperature), generator=generator
-            )
+            row = torch.bernoulli(torch.sigmoid(self.h_to_row(h) / temperature), generator=generator)
             rows.append(row)
         return torch.stack(rows, 1)  # (B, 8, 8)
 
@@ -730,9 +761,7 @@ def black_and_white(images):
     return (images > 0.5).float()
 
 
-drawing_batches = minibatches(
-    black_and_white(train.images), train.labels, batch_size=64, generator=generator
-)
+drawing_batches = minibatches(black_and_white(train.images), train.labels, batch_size=64, generator=generator)
 
 
 def drawing_loss():
@@ -744,23 +773,26 @@ draughtsman = Draughtsman(96)
 fit(draughtsman, drawing_loss, steps=800, learning_rate=1e-2, clip_norm=1.0, one_cycle=True)
 
 # %% [markdown]
-# Are these digits? Ask a judge that has nothing to do with our network: a support vector machine from
-# scikit-learn, trained on real digits.
+# Are these digits? Ask a judge of quite another kind: a support vector machine from scikit-learn, trained on
+# the same real digits. On real test digits it is right about nine times in ten. The drawings are made at
+# temperature 0.5, which keeps out unlikely pixels and much of the variety with them.
 
 # %%
 from sklearn.svm import SVC
 
 from seqlib.figures.common import plot_digits
 
+judge = SVC(gamma=0.05, C=10)
+judge.fit(black_and_white(train.images).flatten(1).numpy(), train.labels.numpy())
+on_real = judge.score(black_and_white(test.images).flatten(1).numpy(), test.labels.numpy())
+
 labels = torch.arange(10).repeat(30)
 drawn = draughtsman.draw(labels, generator)  # (300, 8, 8)
-judge = SVC(gamma=0.05, C=10).fit(
-    black_and_white(train.images).flatten(1).numpy(), train.labels.numpy()
-)
-recognised = judge.score(drawn.flatten(1).numpy(), labels.numpy())
-plot_digits(drawn[:20], columns=10)
-assert recognised > 0.9
-print("the judge recognises more than 90 % of the drawings")
+on_drawn = judge.score(drawn.flatten(1).numpy(), labels.numpy())
+plot_digits(drawn[:20], labels[:20].tolist(), columns=10)
+print(f"real test digits that the judge recognises: {100 * on_real:.0f} %")
+print("drawings that it recognises: more than 90 %")
+assert 0.88 < on_real < 0.94 and on_drawn > 0.9
 
 # %% [markdown]
 # ### Many to many through a summary: reversing a word
@@ -817,17 +849,16 @@ for length in lengths:
     exact.append((reverser.reverse(word) == word.flip(1)).all(1).double().mean().item())
 
 fig, ax = plt.subplots(figsize=(5, 3))
-bars = ax.bar(
-    lengths, exact, color=[style.BLUE if length < 5 else style.GREY for length in lengths]
-)
+bars = ax.bar(lengths, exact, color=[style.BLUE if length < 5 else style.GREY for length in lengths])
 ax.set(xlabel="letters in the word", ylabel="share reversed exactly", ylim=(0, 1.05))
-ax.text(6.5, 0.5, "longer than\nin training", ha="center", color=style.GREY)
-assert min(exact[:4]) > 0.9 and max(exact[5:]) < 0.1
+ax.text(6.5, 0.5, "longer than\nin training", ha="center")
+assert min(exact[:4]) > 0.9 and 0.1 < exact[4] < 0.6 and max(exact[6:]) < 0.02
 
 # %% [markdown]
-# Up to four letters, the lengths it was trained on, it reverses nearly everything. Beyond them it fails
-# completely: the whole word has to fit through one vector, in a code that was only ever learnt for short
-# words. Chapter 5 takes this wiring further, and chapter 6 opens the bottleneck.
+# Up to four letters, the lengths it was trained on, it reverses nearly everything. With a fifth letter it
+# gets about a third of the words right, with a seventh none: it has learnt a code for short words. Would
+# training on longer words help? Up to a point, since the whole word has to fit through one vector. Chapter 5
+# takes this wiring further, and chapter 6 opens the bottleneck.
 #
 # ## Deep, bidirectional, and of different lengths
 #
@@ -862,9 +893,7 @@ class PlaceNamer(nn.Module):
     def forward(self, digits, lengths):
         x = F.one_hot(digits, 10).float()
         packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
-        states, _ = pad_packed_sequence(
-            self.rnn(packed)[0], batch_first=True, total_length=digits.shape[1]
-        )
+        states, _ = pad_packed_sequence(self.rnn(packed)[0], batch_first=True, total_length=digits.shape[1])
         return self.h_to_y(states)  # (B, T, 7)
 
 
@@ -896,18 +925,19 @@ for model, label in ((one_way, "left to right"), (both_ways, "both directions"))
 # %%
 digits, places, lengths = numbers(1000, generator)
 present = torch.arange(7) < lengths[:, None]
-right = {
+share = {
     label: (model(digits, lengths).argmax(-1) == places)[present].double().mean()
     for label, model in (("left to right", one_way), ("both directions", both_ways))
 }
-assert right["left to right"] < 0.4 and right["both directions"] > 0.97
-print("left to right:   fewer than 40 % of the places named")
+assert share["left to right"] < 0.35 and share["both directions"] > 0.97
+print("left to right:   fewer than 35 % of the places named")
 print("both directions: more than 97 %")
 
 # %% [markdown]
-# Reading from left to right, only a seventh digit gives itself away. The others have to be guessed from how
-# common each length is. This isn't a weakness of training; the information isn't there yet. A model that
-# writes text as it goes can never be bidirectional, for the same reason.
+# Reading from left to right, only a seventh digit gives itself away. All lengths are equally common here, so
+# for the digits before it every guess is as good as another, and nobody could do better than one in four on
+# average. This isn't a weakness of training; the information isn't there yet. A model that writes text as it
+# goes can never be bidirectional, for the same reason.
 #
 # The shapes of `torch.nn.RNN` confuse nearly everyone once, so here they are for a stack of two layers in
 # both directions.
@@ -938,8 +968,8 @@ torch.testing.assert_close(h_n[3], output[:, 0, 20:])
 # %% [markdown]
 # ## Find the flaw: a network that mixes people up
 #
-# Somebody trains `nn.RNN(10, 20)` on 64 patients with 5 measurements each, `x` of shape `(64, 5, 10)`. It
-# runs, the shapes look right, and the results are poor. Before you read on: what is wrong?
+# Somebody trains `nn.RNN(10, 20)` on 64 patients, 5 visits each with 10 values, `x` of shape `(64, 5, 10)`.
+# It runs, the shapes look right, and the results are poor. Before you read on: what is wrong?
 
 # %%
 rnn = nn.RNN(10, 20)
@@ -953,9 +983,9 @@ assert moved.sum() > 1
 
 # %% [markdown]
 # Without `batch_first=True` the first axis is *time*. The network read one sequence of 64 steps through all
-# patients, five times over, and patient 0's values leak into everybody after them. No error is raised, since
-# any shape of three axes will do. The test above is worth keeping: change one example, and see that no other
-# one moves.
+# patients, five times over, and patient 0's values leak into the patients after it, as far as the network
+# remembers. No error is raised, since any shape of three axes will do. The test above is worth keeping:
+# change one example, and see that no other one moves.
 
 # %%
 rnn = nn.RNN(10, 20, batch_first=True)
@@ -982,12 +1012,13 @@ for T in (10, 100, 1000):
     print(f"T = {T:4}: {size} parameters, {millions:5.2f} million operations, {T} in a row")
 
 # %% [markdown]
-# A graphics card that could do a thousand steps at once has nothing to do here: there is always just one step
-# that is ready. This, and not the amount of work, is what made the Transformer (chapter 7) attractive.
+# A graphics card could do a thousand things at once. The products $W_{xh}\,x_t$ of all steps can be computed
+# together, and so can all sequences of a batch; but the products $W_{hh}\,h_{t-1}$ have to wait for each
+# other. This, and not the amount of work, is what made the Transformer (chapter 7) attractive.
 #
 # The other weakness is memory. In principle $h_t$ can hold on to something from any distance. In the slit
-# clip three frames were enough. How far does it reach in practice? Give the storyteller the same fifty
-# characters after two different openings, and see whether it can tell the openings apart.
+# clip it had to last for three frames or so. How far does it reach in practice? Give the storyteller the same
+# fifty characters after two different openings, and see whether it can tell the openings apart.
 
 # %% tags=["nbval-ignore-output"]
 with torch.no_grad():
@@ -995,32 +1026,31 @@ with torch.no_grad():
     other = stretch.clone()
     other[:, :10] = pieces_of(held_out, 9, 200, torch.Generator().manual_seed(3))
     a, b = storyteller(stretch[:, :-1]), storyteller(other[:, :-1])
-    change = (a.probabilities - b.probabilities).abs().sum(-1).mean(
-        0
-    ) / 2  # (T,)
+    change = (a.probabilities - b.probabilities).abs().sum(-1).mean(0) / 2  # (T,)
 
 fig, ax = plt.subplots(figsize=(6, 3))
 ax.semilogy(range(-9, 51), change, color=style.BLUE)
 ax.axvspan(-9, 0.5, color=style.GREY, alpha=0.2)
 ax.set(xlabel="characters since the texts agree", ylabel="probability moved")
-ax.text(-4.5, change.min(), "different", ha="center", color=style.GREY)
+ax.text(-4.5, change.min(), "different", ha="center")
 assert change[9:19].mean() > 1000 * change[-10:].mean()
 
 # %% [markdown]
 # Within a few words the past has faded: of the probability that the different opening moved at first, less
-# than a thousandth is left after forty characters. The network *could* remember longer. It has not learnt to,
-# and the reason is in the gradient that was supposed to teach it.
+# than a thousandth is left after forty characters. Does it have no use for more, or could it not learn to
+# keep more? What stands in the way of learning is the question of chapter 3.
 #
 # ## What was measured
 #
 # A single frame through the slit named about six digits in ten at best; with a state, about eight in ten,
-# even when nothing is visible any more. The state separates the two `l` of "hello". Adding losses is not
-# backpropagation through time: same loss, other gradient. The tanh keeps states bounded and loses less
-# gradient than the sigmoid. One cell, wired differently, reads digits by glimpses (more than 88 %),
-# understands negation where counting words is at exactly 50 %, draws digits that an independent judge
-# recognises (more than 90 %), and reverses words up to the length it was trained on. Reading in both
-# directions names the places of digits (more than 97 %), which no model from left to right can. Parameters
-# stay, work grows with $T$, and nothing runs in parallel over time.
+# even when nothing is visible any more, and a window over the whole clip about nine. The state separates the
+# two `l` of "hello". Adding losses is not backpropagation through time: same loss, other gradient. The tanh
+# keeps states bounded and loses less gradient than the sigmoid. One cell, wired differently, reads digits by
+# glimpses (more than 88 %), tells praise from blame in a toy grammar with *not*, where counting words is at
+# exactly 50 %, draws digits that a judge recognises (more than 90 %), and reverses words up to the length it
+# was trained on. Reading in both directions names the places of digits (more than 97 %), where one direction
+# cannot do better than a quarter. Parameters stay, work grows with $T$, and the recurrence runs one step at a
+# time.
 #
 # ## Further reading
 #

@@ -46,12 +46,9 @@ style.use()
 x, target = data.adding_problem(sequences=1, length=20, generator=generator)
 values, marks = x[0].unbind(-1)
 fig, ax = plt.subplots(figsize=(8, 2.4))
-ax.bar(
-    range(1, 21), values.tolist(), color=[style.ORANGE if mark else "#C8C8C8" for mark in marks]
-)
-for t in marks.nonzero().flatten().tolist():
-    ax.text(t + 1, values[t], "marked", ha="center", va="bottom")
-ax.set(xlabel="step", xticks=range(2, 21, 2), ylim=(0, 1.15), title=f"the answer is {target.item():.2f}")
+ax.bar(range(1, 21), values.tolist(), color=[style.ORANGE if mark else "#C8C8C8" for mark in marks])
+ax.set(xlabel="step", xticks=range(2, 21, 2), ylim=(0, 1))
+ax.set_title(f"the marked numbers (orange) add up to {target.item():.2f}")
 assert marks.sum() == 2 and torch.isclose(target, values[marks == 1].sum())
 
 # %% [markdown]
@@ -99,10 +96,7 @@ for length, adder in adders.items():
 
 # %%
 with torch.no_grad():
-    error = {
-        length: adding_loss(adder, length, sequences=2000).item()
-        for length, adder in adders.items()
-    }
+    error = {length: adding_loss(adder, length, sequences=2000).item() for length, adder in adders.items()}
 
 fig, ax = plt.subplots(figsize=(5.5, 3))
 ax.semilogy(list(error), list(error.values()), "o-", color=style.BLUE)
@@ -201,9 +195,7 @@ from seqlib.bptt import backward_through_time, rnn_states
 
 h_0 = torch.zeros(B, H, dtype=torch.float64)
 bias = torch.zeros(H, dtype=torch.float64)
-gradients = backward_through_time(
-    x, h.detach(), W_xh, W_hh.detach(), (h[:, 1:] - wanted).detach()
-)
+gradients = backward_through_time(x, h.detach(), W_xh, W_hh.detach(), (h[:, 1:] - wanted).detach())
 torch.testing.assert_close(gradients.W_hh, by_autograd, rtol=1e-10, atol=1e-10)
 arguments = [a.detach().requires_grad_() for a in (x, h_0, W_xh, W_hh, bias)]
 print("gradcheck:", torch.autograd.gradcheck(rnn_states, arguments))
@@ -219,9 +211,7 @@ print("gradcheck:", torch.autograd.gradcheck(rnn_states, arguments))
 
 # %%
 contributions = []  # of each copy W^(k) to the gradient of a loss at the last step only
-delta = torch.randn(1, H, generator=generator, dtype=torch.float64) * (
-    1 - h[:1, T].detach() ** 2
-)
+delta = torch.randn(1, H, generator=generator, dtype=torch.float64) * (1 - h[:1, T].detach() ** 2)
 for k in range(T, 0, -1):
     contributions.append(h[:1, k - 1].detach().mT @ delta)
     delta = (delta @ W_hh.detach().mT) * (1 - h[:1, k - 1].detach() ** 2)
@@ -308,31 +298,26 @@ assert relative_error > 0.5
 # radius $\rho$, the size of the largest eigenvalue. For a symmetric matrix they are equal. For others they
 # can be far apart. Take
 #
-# $$ A = \begin{pmatrix} 0.9 & 5 \\ 0 & 0.9 \end{pmatrix}, \qquad \sigma_{\max} \approx 5.2, \qquad \rho = 0.9 . $$
+# $$ W = \begin{pmatrix} 0.9 & 5 \\ 0 & 0.9 \end{pmatrix}, \qquad \sigma_{\max} \approx 5.2, \qquad \rho = 0.9 . $$
 
 # %%
 non_normal = Prediction(
-    "What does the norm of A, A², A³, ... do?",
+    "What does the norm of W, W², W³, ... do?",
     choices=("grows forever", "shrinks at once", "grows, then shrinks"),
     guess=None,
 )
 non_normal
 
 # %%
-A = torch.tensor([[0.9, 5.0], [0.0, 0.9]], dtype=torch.float64)
-norms = torch.stack(
-    [torch.linalg.matrix_norm(torch.linalg.matrix_power(A, k), 2) for k in range(101)]
-)
-sigma_max = torch.linalg.matrix_norm(A, 2).item()
-fig, ax = plt.subplots(figsize=(6, 3))
-ax.semilogy(norms, color=style.BLUE, label=r"$\|A^k\|$")
-ax.semilogy(
-    [sigma_max**k for k in range(101)], ":", color=style.RED, label=r"$\sigma_{\max}^k$"
-)
-ax.semilogy([0.9**k for k in range(101)], "--", color=style.GREEN, label=r"$\rho^k$")
-ax.set(xlabel="k", ylim=(1e-5, 1e5))
-ax.legend()
-print(f"sigma_max = {sigma_max:.2f}, largest norm {norms.max():.1f} at k = {norms.argmax()}")
+from seqlib.bptt import spectral_radius
+from seqlib.figures.bptt import plot_non_normal
+
+W = torch.tensor([[0.9, 5.0], [0.0, 0.9]], dtype=torch.float64)
+powers = torch.stack([torch.linalg.matrix_power(W, k) for k in range(101)])
+norms = torch.linalg.matrix_norm(powers, 2)
+sigma_max, rho = norms[1].item(), spectral_radius(W)
+plot_non_normal(norms, sigma_max=sigma_max, rho=rho)
+print(f"sigma_max = {sigma_max:.2f}, rho = {rho:.2f}, largest norm {norms.max():.1f} at k = {norms.argmax()}")
 assert 19 < norms.max() < 20 and norms[100] < 0.02
 non_normal.compare("grows, then shrinks")
 
@@ -346,36 +331,25 @@ non_normal.compare("grows, then shrinks")
 #
 # ## Watch a gradient decay
 #
-# Here is an untrained network of 64 units that reads random inputs, with a loss at the very end. Its spectral
-# radius is set by **Gain**. At gain 1 the matrix alone would neither shrink nor stretch in the long run. How
-# many steps does it take until the gradient is halved?
+# Here is an untrained network of 64 units that reads small random numbers, with a loss at the very end. The
+# spectral radius of its recurrent matrix is set by **Gain**. At gain 1 the matrix alone would neither shrink
+# nor stretch in the long run. How many steps does it take until the gradient is halved?
 
 # %%
-half_life = Prediction(
-    "The half-life of the gradient at gain 1, tanh, in steps:", guess=None, unit="steps"
-)
+half_life = Prediction("The half-life of the gradient at gain 1, tanh, in steps:", guess=None, unit="steps")
 half_life
 
 # %%
-from seqlib.bptt import gradient_flow
-from seqlib.untrained import random_cell
+from seqlib.untrained import random_gradient_flow
 
-
-def measured_flow(kind="RNN", gain=1.0, length=100, seed=SEED, **options):
-    g = torch.Generator().manual_seed(seed)
-    cell = random_cell(kind, 8, 64, gain=gain, generator=g, **options)
-    x = torch.randn(1, length, 8, generator=g, dtype=torch.float64)
-    v = torch.randn(64, generator=g, dtype=torch.float64)
-    return gradient_flow(cell, x, v / v.norm())
-
-
-flow = measured_flow()
-assert 1 < flow.half_life < 2.5
-half_life.compare(round(flow.half_life, 1), within=1.3)
+flow = random_gradient_flow(gain=1.0, seed=SEED)
+assert 6 < flow.half_life < 18 and flow.gradients[0] < 0.01
+half_life.compare(round(flow.half_life, 1), within=1.5)
 
 # %% [markdown]
-# One or two steps! After a hundred steps not even a billionth of a billionth is left. The inputs drive the
-# units to where the tanh is flat, and each step pays for it. Now it is your turn.
+# About ten steps, and after a hundred there is less than a hundredth left. The matrix is not to blame this
+# time. The inputs keep the units a little away from zero, where the tanh is a little flatter, and every step
+# pays for it. Now it is your turn.
 
 # %%
 from seqlib.widgets.bptt import gradient_decay_explorer
@@ -383,40 +357,63 @@ from seqlib.widgets.bptt import gradient_decay_explorer
 gradient_decay_explorer()
 
 # %% [markdown]
-# A few things to try. Raise **Gain** until the gradient neither fades nor grows: for the tanh the place is
-# hard to find, for the *identity* it lies at 1 by definition. Set **Matrix** to *orthogonal* and
-# **Activation** to *identity*: now $\sigma_{\max} = \rho$, and all lines fall together. Choose *ReLU* and a
-# gain of
-# 1.5. Choose *sigmoid*, and see that no gain within reach helps. Then set **Cell** to LSTM, and move **Forget bias** up: this is what chapter 4 is about.
+# A few things to try. Lower **Gain** to 0.9, and the half-life is halved as well. Raise it: somewhere between
+# 1.1 and 1.3 the gradient arrives about as large as it set out, and beyond that it grows. Leave **Gain** at
+# 1.5 and raise **Input size** to 1: now it fades faster than before at gain 1, since large inputs drive the
+# units to where the tanh is flat. Set **Matrix** to *orthogonal* and **Activation** to *identity*: here
+# $\sigma_{\max} = \rho$, no $D_j$ interferes, and all lines fall together. Choose *sigmoid*, and see that no
+# gain within reach helps. Choose *ReLU* at gain 1.4 and go through some **Seeds**: one network explodes, the
+# next one vanishes. Then set **Cell** to LSTM, and move **Forget bias** up from 0: this is what chapter 4 is
+# about.
 #
-# The grey zone at the bottom is where single-precision numbers end. Below $10^{-38}$ they lose digits, below
-# $10^{-45}$ they are exactly zero, and no optimiser can do anything with a gradient of zero. That is why this
-# picture is computed in double precision.
+# Where a gradient gets very small the picture reaches further down, to a grey zone: single-precision numbers
+# end there. Below $10^{-38}$ they lose digits, below $10^{-45}$ they are exactly zero, and no optimiser can
+# do anything with a gradient of zero. That is why this picture is computed in double precision.
 #
-# Some of this as claims, on ten seeds each:
+# One network is an anecdote. Here are ten for each gain, with small inputs and with large ones. The number of
+# halvings in 100 steps is a good unit: it is 100 divided by the half-life, it is zero where nothing fades,
+# and it is negative where the gradient grows.
 
 # %%
-vanishing = [measured_flow(gain=1.0, seed=seed).half_life for seed in range(10)]
-assert all(0 < value < 3 for value in vanishing)
+gains = [0.8, 0.9, 1.0, 1.1, 1.2, 1.3, 1.4, 1.5]
 
-sigmoid = [
-    measured_flow(gain=1.5, activation="sigmoid", seed=seed).gradients[0] for seed in range(10)
-]
-assert max(sigmoid) < 1e-30
 
-straight = [
-    measured_flow(gain=1.1, orthogonal=True, activation="identity", seed=seed)
-    for seed in range(10)
-]
-for flow in straight:
+def halvings(**options):
+    """Halvings of the gradient in 100 steps for ten untrained networks."""
+    flows = [random_gradient_flow(**options, seed=10 * SEED + i) for i in range(10)]
+    return torch.tensor([100 / flow.half_life for flow in flows])
+
+
+fig, ax = plt.subplots(figsize=(6, 3.4))
+fading = {}
+for input_std, colour, dashes in ((0.1, style.BLUE, "o-"), (1.0, style.RED, "s--")):
+    fading[input_std] = torch.stack([halvings(gain=gain, input_std=input_std) for gain in gains])
+    ax.fill_between(gains, fading[input_std].amin(1), fading[input_std].amax(1), color=colour, alpha=0.2)
+    ax.plot(gains, fading[input_std].median(1).values, dashes, color=colour, label=f"input size {input_std}")
+ax.axhline(0, color="black", linewidth=1)
+ax.set(xlabel="gain", ylabel="halvings in 100 steps", title="median and range of ten networks")
+ax.legend()
+assert fading[0.1][gains.index(1.0)].min() > 4  # it fades at gain 1, ten times of ten ...
+assert fading[0.1][gains.index(1.5)].median() < 0  # ... and mostly grows at 1.5,
+assert fading[1.0].min() > 10  # but with large inputs it fades at every gain
+
+# %% [markdown]
+# So "gain above 1" is not where the gradient explodes. It is where the gradient *may* explode; what happens
+# depends on how much the units are used. More claims, on ten networks each:
+
+# %%
+sigmoid = [random_gradient_flow(gain=1.5, activation="sigmoid", seed=seed) for seed in range(10)]
+assert max(flow.gradients[0] for flow in sigmoid) < 1e-30
+print("sigmoid, gain 1.5: below 1e-30 after 100 steps, ten times of ten")
+
+for seed in range(10):
+    flow = random_gradient_flow(gain=1.1, matrix="orthogonal", activation="identity", seed=seed)
     torch.testing.assert_close(flow.jacobians, 1.1 ** (100 - flow.probed.double()))
+print("identity, orthogonal, gain 1.1: exactly 1.1^k, ten times of ten")
 
-gated = [measured_flow("LSTM", forget_bias=5.0, seed=seed).half_life for seed in range(10)]
-assert all(abs(value) > 20 for value in gated)
-print("tanh at gain 1: half-life below 3 steps on ten of ten seeds")
-print("sigmoid at gain 1.5: below 1e-30 after 100 steps on ten of ten")
-print("identity, orthogonal: exactly gain^k")
-print("LSTM with forget bias 5: more than 20 steps to halve or to double on ten of ten")
+forgetful, keeping = halvings(cell="LSTM", forget_bias=0.0), halvings(cell="LSTM", forget_bias=5.0)
+assert forgetful.min() > 25 and keeping.max() < 0
+print("LSTM: fades with forget bias 0 and doesn't with 5, ten times of ten")
 
 # %% [markdown]
 # All these norms come from *one* backward pass: autograd is asked for the gradients at all states together.
@@ -425,6 +422,7 @@ print("LSTM with forget bias 5: more than 20 steps to halve or to double on ten 
 
 # %%
 from seqlib.bptt import gradient_norms
+from seqlib.untrained import random_cell
 
 g = torch.Generator().manual_seed(SEED)
 cell = random_cell("RNN", 8, 64, gain=1.0, generator=g)
@@ -434,9 +432,7 @@ states = []
 for x_t in x.unbind(1):
     h = cell(x_t, h)
     states.append(h)
-one_by_one = [
-    torch.autograd.grad(h.sum(), state, retain_graph=True)[0].norm() for state in states
-]
+one_by_one = [torch.autograd.grad(h.sum(), state, retain_graph=True)[0].norm() for state in states]
 torch.testing.assert_close(gradient_norms(cell, x), torch.stack(one_by_one))
 print("one pass gives what", len(states), "passes give")
 
@@ -460,20 +456,12 @@ from seqlib.untrained import depth_statistics
 
 def spread_after(depth, scale, activation):
     g = torch.Generator().manual_seed(SEED)
-    statistics = depth_statistics(
-        depth=depth, width=100, scale=scale, activation=activation, generator=g
-    )
+    statistics = depth_statistics(depth=depth, width=100, scale=scale, activation=activation, generator=g)
     return statistics.activations[-1].item()
 
 
 print("after 50 layers, as a power of ten:")
-for activation, scale in (
-    ("ReLU", 1.0),
-    ("ReLU", 2**0.5),
-    ("ReLU", 2.0),
-    ("tanh", 0.5),
-    ("tanh", 1.0),
-):
+for activation, scale in (("ReLU", 1), ("ReLU", 2**0.5), ("ReLU", 2), ("tanh", 0.5), ("tanh", 1)):
     exponent = torch.tensor(spread_after(50, scale, activation)).log10().round().int().item()
     print(f"  {activation}, scale {scale:.2f}: 10^{exponent}")
 assert spread_after(50, 1.0, "ReLU") < 1e-5 and spread_after(50, 2.0, "ReLU") > 1e5
@@ -524,17 +512,30 @@ def cosine(first, second):
 
 print(f"angle kept by norm:  cosine {cosine(clip_together(gradient, 1.0), gradient):.3f}")
 print(f"angle kept by value: cosine {cosine(clip_by_value(gradient, 1.0), gradient):.3f}")
-assert (
-    cosine(clip_together(gradient, 1.0), gradient)
-    > 0.9999
-    > 0.9
-    > cosine(clip_by_value(gradient, 1.0), gradient)
-)
+assert cosine(clip_together(gradient, 1.0), gradient) > 0.9999
+assert cosine(clip_by_value(gradient, 1.0), gradient) < 0.9
 
 # %% [markdown]
-# Gradient descent towards the cliff, with and without clipping. Move the **Threshold**: with a small one the
-# path creeps along the wall of the cliff, with a large one it is the unclipped path, which is thrown far out
-# of the valley.
+# And here is what clipping does at the cliff. Gradient descent starts on the plain before it, at $w = 5$ and
+# $b = -1.9$, and makes 60 steps with the same learning rate. Only the threshold differs.
+
+# %%
+from seqlib.bptt import cliff_loss, descend
+
+start = torch.tensor([5.0, -1.9], dtype=torch.float64)
+final = {}
+for threshold in (0.01, 0.1, 1.0, 10.0, float("inf")):
+    points, norms = descend(cliff_loss, start, learning_rate=0.2, steps=60, threshold=threshold)
+    longest = (points[1:] - points[:-1]).norm(dim=1).max()
+    final[threshold] = cliff_loss(*points[-1]).item()
+    print(f"threshold {threshold:5}: longest step {longest:6.3f}, final loss {final[threshold]:.3f}")
+assert min(final, key=final.get) == 0.1 and max(final, key=final.get) == float("inf")
+
+# %% [markdown]
+# Unclipped, one step at the cliff is thirty units long and lands far outside the picture below, at a worse
+# loss than at the start. Clipped at 0.1 the path walks down the cliff and finds the valley at its foot.
+# Clipped at 0.01 it is safe too, and so slow that it hasn't arrived after 60 steps. Move the **Threshold**
+# and watch the path.
 
 # %%
 from seqlib.widgets.bptt import clipping_explorer
@@ -583,9 +584,7 @@ starts = torch.randint(len(tokens) - 200, (16, 1), generator=generator)
 pieces = tokens[starts + torch.arange(201)]  # (16, 201)
 
 model = CharRNN(len(characters), 64)
-nn.init.orthogonal_(
-    model.cell.h_to_h.weight
-)  # so that there is something to be lost by cutting
+nn.init.orthogonal_(model.cell.h_to_h.weight)  # so that the gradient reaches far, and cutting costs something
 one_hot = F.one_hot(pieces[:, :-1], len(characters)).float()
 
 
@@ -598,15 +597,14 @@ def truncated_gradient(window):
 full = truncated_gradient(200)
 windows = [1, 2, 5, 10, 20, 50, 100, 200]
 agreement = [
-    F.cosine_similarity(truncated_gradient(w).flatten(), full.flatten(), dim=0).item()
-    for w in windows
+    F.cosine_similarity(truncated_gradient(w).flatten(), full.flatten(), dim=0).item() for w in windows
 ]
 fig, ax = plt.subplots(figsize=(5.5, 3))
 ax.semilogx(windows, agreement, "o-", color=style.BLUE)
 ax.set(xlabel="window", ylabel="cosine with the full gradient", ylim=(0, 1.05))
 ax.set_xticks(windows, windows)
 ax.minorticks_off()
-assert agreement[0] < 0.95 < 0.99 < agreement[-2]
+assert agreement[0] < 0.7 < 0.99 < agreement[-2]
 
 # %% [markdown]
 # And what does it save? The states that must be kept until the backward pass, and with them the memory, are
@@ -631,6 +629,12 @@ growth = bytes_kept(200) / bytes_kept(50)
 print("four times the window, about four times the memory:", 3 < growth < 5)
 assert 3 < growth < 5
 
+# %% [markdown]
+# The same trade in a task whose memory is known: at each step, say what the input was twelve steps ago. The
+# left picture shows how much the loss of each step $t$ depends on the state at each earlier step $k$; pale is
+# what the cut throws away. Move **Window**. At 12, all pairs of steps that are twelve apart lie across a
+# border: a window that just covers the memory is not enough.
+
 # %%
 from seqlib.widgets.bptt import truncation_explorer
 
@@ -647,9 +651,7 @@ fig, ax = plt.subplots(figsize=(6, 3))
 arriving = {}
 for length, linestyle in ((10, "-"), (30, "--"), (80, ":")):
     torch.manual_seed(SEED)
-    x, _ = data.adding_problem(
-        sequences=64, length=length, generator=torch.Generator().manual_seed(SEED)
-    )
+    x, _ = data.adding_problem(sequences=64, length=length, generator=torch.Generator().manual_seed(SEED))
     norms = gradient_norms(Adder().rnn.cells[0], x)
     arriving[length] = (norms[0] / norms[-1]).item()
     ax.semilogy(range(1, length + 1), norms / norms[-1], linestyle, label=f"length {length}")
@@ -665,11 +667,12 @@ assert arriving[10] > 1e-4 and arriving[80] < 1e-12
 # ## What was measured
 #
 # The adding problem is learnt at length 10 and not at 50. Backpropagation through time by hand equals
-# autograd to $10^{-10}$; dropping the sum over $k$ loses more than nine tenths of the gradient, and pulling
-# the power out of the product is wrong by more than half. The powers of a matrix with $\sigma_{\max} = 5.2$
-# climb to 19 and then vanish. At gain 1 the gradient's half-life is below three steps. Clipping by norm keeps
-# the direction, by value it doesn't. Windows save memory in proportion, and cost agreement with the full
-# gradient.
+# autograd to $10^{-10}$; dropping the sum over $k$ loses all of the gradient when the state starts at zero,
+# and pulling the power out of the product is wrong by more than half. The powers of a matrix with
+# $\sigma_{\max} = 5.2$ climb to 19 and then vanish. At gain 1 a gradient is halved in about ten steps where
+# inputs are small; where they are large it fades at every gain up to 1.5. Clipping by norm keeps the
+# direction, by value it doesn't, and at the cliff it decides between the valley and nowhere. Windows save
+# memory in proportion, and cost agreement with the full gradient.
 #
 # ## Further reading
 #
