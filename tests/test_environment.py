@@ -81,7 +81,6 @@ def test_dependencies_are_what_the_package_imports_and_jupyterlab():
     sources = importlib.metadata.packages_distributions()
     others = imported - set(sys.stdlib_module_names) - {"seqlib"}
     used = {canonicalize_name(name) for module in others for name in sources[module]}
-    used -= {"cycler"}  # matplotlib's own way to name a cycle of colours
     assert used | {"jupyterlab"} == {Requirement(line).name for line in PROJECT["dependencies"]}
 
 

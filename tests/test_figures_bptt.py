@@ -110,6 +110,7 @@ def test_headline_tells_a_gradient_of_zero_from_a_small_one():
     assert pace(made_of([0.0, 0.0, 1e-300, 1.0])) == "gone: exactly 0"
     assert pace(made_of([1e-320, 1e-200, 1e-100, 1.0])).startswith("half-life")
     assert pace(made_of([1.0])) == "neither fades nor grows"
+    assert pace(made_of([math.nan, math.inf, 1.0])) == "beyond the largest number"
 
 
 def test_headline_counts_the_steps_that_float32_loses():

@@ -116,8 +116,10 @@ def update_gradient_flow(artists: GradientFlowArtists, flow: GradientFlow) -> No
 def pace(flow: GradientFlow) -> str:
     """How fast a gradient fades or grows on its way back, in a few words."""
     half_life = flow.half_life
-    if not flow.gradients[0] > 0:
+    if flow.gradients[0] == 0:
         return "gone: exactly 0"
+    if not flow.gradients.isfinite().all():
+        return "beyond the largest number"
     if not abs(half_life) <= 10 * len(flow.steps):  # less than a tenth of a doubling on the whole way
         return "neither fades nor grows"
     steps = f"{abs(half_life):.{1 if abs(half_life) < 100 else 0}f} steps"

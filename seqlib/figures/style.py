@@ -7,9 +7,9 @@ are made by `new_figure`, which has the same look whether or not anybody called 
 from typing import Any
 
 import matplotlib
-from cycler import cycler
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.rcsetup import cycler
 
 # Okabe and Ito (2008), "Color Universal Design"; GREY is ours.
 BLACK = "#000000"
