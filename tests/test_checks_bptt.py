@@ -32,7 +32,8 @@ def test_every_mistake_earns_its_own_message(name, message):
     exercise = EXERCISES[name]
     for seed in range(10):
         report = exercise(exercise.mistakes[message], seed=seed)
-        assert (report.status, report.message) == ("mistake", message)
+        assert report.status == "mistake", report
+        assert (report.message + "\n").startswith(message + "\n"), report  # an exception may follow
 
 
 @pytest.mark.parametrize("name", EXERCISES)
@@ -193,6 +194,57 @@ def test_clipping_in_place_is_found_out():
     assert report.message == "It changes its argument gradients in place. Make a new tensor instead."
 
 
+def test_clipping_in_place_one_by_one_is_found_out():
+    def into_the_list(gradients, threshold):
+        for i, gradient in enumerate(gradients):
+            gradients[i] = gradient * min(1.0, threshold / 7)
+        return gradients
+
+    assert check.clip_by_norm(into_the_list).message.startswith("It changes its argument gradients in place.")
+
+
+def test_gradients_that_are_all_zero_are_tried():
+    def without_care(gradients, threshold):
+        norm = torch.cat([g.flatten() for g in gradients]).norm()
+        return [g * (min(norm, threshold) / norm) for g in gradients]
+
+    report = check.clip_by_norm(without_care)
+    assert report.status == "mistake" and "0 / 0 is NaN" in report.message
+
+
+def test_the_first_fault_is_told_first_where_the_norm_of_zero_is_divided_by_as_well():
+    report = check.clip_by_norm(
+        lambda gradients, threshold: [g * min(1.0, threshold / g.norm().item()) for g in gradients]
+    )
+    assert report.message.startswith("Each tensor is clipped by itself")
+
+
+def test_the_factor_of_clipping_may_be_a_python_number():
+    def carefully(gradients, threshold):
+        norm = sum(g.square().sum().item() for g in gradients) ** 0.5
+        return [g * threshold / norm if norm > threshold else g for g in gradients]
+
+    assert check.clip_by_norm(carefully).correct
+
+
+def by_hand_with(h, W_hh, dL_dh, *, shift):
+    """All indices of the states moved by `shift`, as whoever forgets h_0 writes it."""
+    dL_dW, future = torch.zeros_like(W_hh), torch.zeros_like(h[:, 0])
+    for t in reversed(range(dL_dh.shape[1])):
+        dL_da = (dL_dh[:, t] + future) * (1 - h[:, t + 1 + shift] ** 2)
+        dL_dW += h[:, t + shift].T @ dL_da
+        future = dL_da @ W_hh.T
+    return dL_dW
+
+
+def test_states_one_step_off_are_found_out():
+    assert check.bptt(lambda *args: by_hand_with(*args, shift=0)).correct
+    early = check.bptt(lambda *args: by_hand_with(*args, shift=-1))
+    assert early.status == "mistake" and "The states are one step off" in early.message
+    late = check.bptt(lambda *args: by_hand_with(*args, shift=1))
+    assert late.status == "mistake" and "h has T+1 entries" in late.message and "IndexError" in late.message
+
+
 def test_windows_without_any_graph_are_found_out():
     def without_graph(*args):
         with torch.no_grad():
@@ -200,6 +252,29 @@ def test_windows_without_any_graph_are_found_out():
 
     report = check.truncated_windows(without_graph)
     assert report.status == "wrong" and "cut off from the graph" in report.message
+
+
+@pytest.mark.parametrize(
+    ("cut", "complaint"),
+    [
+        (lambda t, h: h.detach(), None),
+        (lambda t, h: h.detach_(), "The last state of each window is detached before it is kept"),
+        (lambda t, h: h.clone(), "The graph isn't cut"),
+        (lambda t, h: torch.zeros_like(h), "Each window starts from zeros"),
+    ],
+)
+def test_what_is_done_at_a_border_decides(cut, complaint):
+    def function(x, h0, W_xh, W_hh, b, window):
+        h, states = h0, []
+        for t, x_t in enumerate(x.unbind(1), start=1):
+            h = torch.tanh(x_t @ W_xh + h @ W_hh + b)
+            states.append(h)
+            if t % window == 0:
+                h = cut(t, h)
+        return torch.stack(states, 1)
+
+    report = check.truncated_windows(function)
+    assert report.correct if complaint is None else report.message.startswith(complaint)
 
 
 def test_an_unknown_cut_shows_which_gradient_differs():

@@ -193,11 +193,12 @@ def test_reports_name_no_addresses():
         (lambda x, factor: x.numpy() * factor, "should be a tensor, not a ndarray."),
         (lambda x, factor: (row for row in x), "should be a tensor, not a generator."),
         (lambda x, factor: x[0], "The result has the wrong shape: expected (3, 5) = (B, T), got (5,) = (T)."),
-        (lambda x, factor: x.sum(), "The result has the wrong shape: expected (3, 5) = (B, T), got ()."),
+        (lambda x, factor: x.sum(), "expected (3, 5) = (B, T), got () = a single number."),
         (lambda x, factor: (x * factor).double(), "has the wrong dtype: expected float32, got float64."),
         (lambda x, factor: x / 0 * 0, "The result contains NaN first at [0, 0] (B, T)."),
         (lambda x, factor: x.abs() / 0, "The result contains infinity first at [0, 0] (B, T)."),
         (lambda x, factor: -x * factor, "It is -1 times what is expected everywhere."),
+        (lambda x, factor: 0 * x, "It is 0 everywhere."),
         (lambda x, factor: x * factor + torch.eye(3, 5), "3 of 15 elements differ."),
     ],
 )
@@ -217,6 +218,25 @@ def test_the_first_differing_element_is_shown_with_index_and_both_values():
 def test_swapped_axes_are_named_by_their_letters():
     message = exercise(mistakes={})(lambda x, factor: (x * factor).T).message
     assert message == "The result has the wrong shape: expected (3, 5) = (B, T), got (5, 3) = (T, B)."
+
+
+def test_the_place_to_look_is_shown_where_tensors_do_not_fit_and_not_for_a_slip_of_the_pen():
+    check = exercise(look="Look there.")
+    assert check(lambda x, factor: x @ x).message.endswith("\nLook there.")
+    assert check(lambda x, factor: x[:, 9]).message.endswith("\nLook there.")
+    assert check(lambda x, factor: x.T[0]).message.endswith("\nLook there.")
+    assert not check(lambda x, factor: x * facto).message.endswith("Look there.")  # noqa: F821
+    assert not check(lambda x: x).message.endswith("Look there.")
+
+
+def test_what_is_wrong_before_a_failure_is_told_first():
+    uneven = exercise(
+        reference=lambda x: x.clamp(max=1.0),
+        inputs=(lambda g: (torch.rand(3, generator=g),), lambda g: (1 + torch.rand(5, generator=g),)),
+        mistakes={"It is twice that.": lambda x: 2 * x.clamp(max=1.0)},
+    )
+    assert "RuntimeError" in uneven(lambda x: x.clamp(max=1.0) * torch.ones(3)).message
+    assert uneven(lambda x: 2 * x * torch.ones(3)).message == "It is twice that."
 
 
 def test_an_argument_changed_in_place_is_named():
@@ -321,6 +341,14 @@ def test_any_correct_sampler_passes():
 def test_a_sampler_that_ignores_its_generator_is_found_out():
     report = sampler()(lambda p, generator: _draw(p, None))
     assert report.status == "mistake" and "hand generator on" in report.message
+
+
+def test_a_sampler_whose_draws_do_not_depend_on_its_generator_is_found_out():
+    for own in (torch.Generator, lambda: torch.Generator().manual_seed(3)):
+        report = sampler()(lambda p, generator, own=own: _draw(p, own()))
+        assert report.status == "mistake" and "don't depend on the state of generator" in report.message
+    report = sampler()(lambda p, generator: _draw(p, generator.manual_seed(3)))
+    assert report.status == "mistake" and "don't depend on the state of generator" in report.message
 
 
 def test_a_function_with_a_memory_is_found_out():
@@ -563,6 +591,19 @@ def test_a_choice_is_right_or_not():
     assert repr(prediction.compare("shrinks")) == "You said grows, measured: shrinks (it came out otherwise)"
     assert "(one of 'grows', 'shrinks')" in repr(Prediction("Grows?", choices=("grows", "shrinks")))
     assert "Grows?" in prediction._repr_html_() and "right" in prediction.compare("grows")._repr_html_()
+
+
+@pytest.mark.parametrize("guess", ["relu", " ReLU ", "RELU", "ReLU"])
+def test_a_choice_may_be_written_in_any_case_and_is_shown_as_it_was_offered(guess):
+    prediction = Prediction("Which?", choices=("tanh", "sigmoid", "ReLU"), guess=guess)
+    assert prediction.guess == "ReLU" and "your prediction: ReLU" in repr(prediction)
+    assert repr(prediction.compare("ReLU")) == "You said ReLU, measured: ReLU (right)"
+    assert repr(prediction.compare("Tanh")) == "You said ReLU, measured: tanh (it came out otherwise)"
+
+
+def test_a_choice_that_fits_exactly_goes_before_one_in_another_case():
+    assert Prediction("?", choices=("a", "A"), guess="A").guess == "A"
+    assert Prediction("?", choices=(10, 20), guess="20").guess == 20
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,8 @@ def _tensor_difference(
         f"{_capital(place)} differs{_where(off, axes)}: expected {_short(wanted[first].item())}, "
         f"got {_short(given[first].item())}."
     )
+    if off.numel() > 1 and not bool(given.any()):
+        return f"{text} It is 0 everywhere."
     factor = ((given * wanted).sum() / (wanted * wanted).sum()).item()
     if off.numel() == 1:
         return text
@@ -99,7 +101,8 @@ def described(value: Any) -> str:
     if value is None:
         return "None"
     if isinstance(value, Tensor):
-        return f"a {_dtype(value)} tensor of shape {tuple(value.shape)}"
+        dtype = _dtype(value)
+        return f"{'an' if dtype.startswith('int') else 'a'} {dtype} tensor of shape {tuple(value.shape)}"
     if isinstance(value, (tuple, list)):
         return f"a {type(value).__name__} of {len(value)}"
     if isinstance(value, float):
@@ -118,7 +121,9 @@ def _where(marked: Tensor, axes: list[str]) -> str:
 
 
 def _named(shape: torch.Size, letter_of: dict[int, str]) -> str:
-    if any(size not in letter_of for size in shape) or not shape:
+    if not shape:
+        return "() = a single number"
+    if any(size not in letter_of for size in shape):
         return str(tuple(shape))
     return f"{tuple(shape)} = ({', '.join(letter_of[size] for size in shape)})"
 

@@ -49,14 +49,15 @@ class Exercise:
 
     reference   the right answer
     inputs      draws the arguments from a generator; several such functions where one kind of input can't
-                tell right from wrong (a threshold above and below). Sizes are different primes.
+                tell right from wrong (a threshold above and below). Sizes are different primes. Where the
+                generator itself is an argument, the first kind has to leave much to chance.
     mistakes    message -> wrong implementation
     hints       given out one by one
     observe     (result, args) -> what is compared instead of the result itself: frequencies of a sampler,
                 gradients with respect to an argument; a dictionary names its parts in the report
     tolerance   relative and absolute
     letters     the result's axes, as in "B T H"
-    look        where to look when the result is wrong in a way that no mistake explains
+    look        where to look when the result is wrong, or tensors don't fit, and no mistake explains it
     gradient    the result has to be part of the graph
     seconds     time limit for all calls together (in the main thread; see guard.within)
 
@@ -132,34 +133,38 @@ class Exercise:
         cases = [(inputs, seed * 1009 + i) for i in range(ROUNDS) for inputs in self.inputs]
         trials: list[Trial] = []
         printed: tuple[str, ...] = ()
+        failure: tuple[Status, str] | None = None
         deadline = time.monotonic() + self.seconds
-        for case in [*cases, cases[0]]:  # one case twice: it has to give the same result twice
+        for case in cases:
             args = _draw(case)
             # torch's global generator is in another state for each call, so that nobody can lean on it
             outcome = call(function, args, seconds=deadline - time.monotonic(), seed=len(trials))
             printed = printed if trials else outcome.printed
             if outcome.error is not None:
-                return *self._failure(function, outcome.error, case), printed
+                failure = self._failure(function, outcome.error, case)
+                break
             if changed := self._changed(args, _draw(case)):
                 message = f"It changes its argument {changed} in place. Make a new tensor instead."
                 return "wrong", message, printed
             if outcome.result is None:
                 return "wrong", "It returned None. Is the return missing?", printed
             trials.append(Trial(args, outcome.result, self.observe))
-        *trials, repeated = trials
 
-        truths = [self._trial(self.reference, case) for case in cases]
+        tried = cases[: len(trials)]  # all of them, or those before it failed: the first fault is told first
+        truths = [self._trial(self.reference, case) for case in tried]
         try:
             problem = self._problem(truths, trials)
         except Exception as error:  # it looks right, but `observe` can't follow its graph back
-            return "error", f"Its result could not be examined: {_last_line(error)}", printed
+            return *_unobservable(error), printed
         if problem:
             for message, mistake in self.mistakes.items():
-                if self._explains(mistake, cases, trials):
+                if self._explains(mistake, tried, trials):
                     return "mistake", message, printed
             return "wrong", f"{problem}\n{self.look}".strip(), printed
-        if difference(trials[0].result, repeated.result, tolerance=self.tolerance):
-            return "mistake", self._unrepeatable(args), printed
+        if failure:
+            return *failure, printed
+        if message := self._unsteady(function, cases[0], trials[0].result):
+            return "mistake", message, printed
         return "correct", f"It agrees with the reference on {len(cases)} random inputs.", printed
 
     def _trial(self, function: Function, case: Case) -> "Trial":
@@ -172,7 +177,10 @@ class Exercise:
             rest: dict[str, Any] = dict(tolerance=self.tolerance, letters=self.letters, dtypes=dtypes)
             problem = difference(truth.result, trial.result, values=False, **rest)
             if not problem and self.gradient and not getattr(trial.result, "requires_grad", True):
-                problem = "The result is cut off from the graph, so no gradient can flow back through it."
+                problem = (
+                    "The result is cut off from the graph, so no gradient can flow back through it. "
+                    "detach, no_grad, item(), numpy and torch.tensor(...) cut it."
+                )
             problem = problem or difference(truth.seen, trial.seen, **rest)
             if problem:
                 return problem
@@ -218,18 +226,37 @@ class Exercise:
             except Exception as known:
                 if _last_line(known) == _last_line(error):
                     return "mistake", f"{message}\n{what}"
-        return "error", what
+        # torch raises these where tensors don't fit
+        unfit = isinstance(error, (RuntimeError, IndexError, ValueError))
+        return "error", f"{what}\n{self.look}".strip() if unfit else what
 
     def _changed(self, args: tuple[Any, ...], fresh: tuple[Any, ...]) -> str:
         pairs = zip(self.parameters, args, fresh, strict=True)
         return next((name for name, one, other in pairs if _differ(one, other)), "")
 
-    def _unrepeatable(self, args: tuple[Any, ...]) -> str:
-        text = "Called twice with the same arguments, it gave two different results."
-        generators = [n for n, a in zip(self.parameters, args, strict=True) if isinstance(a, Generator)]
-        if generators:
-            text += f" It draws from torch's global generator: hand {generators[0]} on to what draws."
-        return text
+    def _unsteady(self, function: Function, case: Case, result: Any) -> str:
+        """What is wrong with where its chance comes from; empty where nothing is."""
+
+        def differs(args: tuple[Any, ...]) -> bool:
+            seed = ROUNDS * len(self.inputs)  # the global generator's: not that of any call before
+            repeated = call(function, args, seconds=float(self.seconds), seed=seed).result
+            return difference(result, repeated, tolerance=self.tolerance) is not None
+
+        args, moved = _draw(case), _draw(case)
+        name = next((n for n, a in zip(self.parameters, args, strict=True) if isinstance(a, Generator)), "")
+        if differs(args):
+            text = "Called twice with the same arguments, it gave two different results."
+            draws = f" It draws from torch's global generator, or another: hand {name} on to what draws."
+            return text + draws if name else text
+        if not name:
+            return ""
+        torch.rand(1, generator=moved[self.parameters.index(name)])  # from here on it draws other numbers
+        if differs(moved):
+            return ""
+        return (
+            f"Its draws don't depend on the state of {name}. A generator that is made or seeded inside the "
+            f"function begins anew in every call: draw from {name} as it comes."
+        )
 
 
 class Trial:
@@ -255,6 +282,16 @@ def _differ(one: Any, other: Any) -> bool:
     if isinstance(one, (list, tuple)):
         return len(one) != len(other) or any(_differ(a, b) for a, b in zip(one, other, strict=True))
     return False  # numbers can't change, and a generator's state is meant to
+
+
+def _unobservable(error: Exception) -> tuple[Status, str]:
+    text = _last_line(error)
+    if "modified by an inplace operation" in text:  # torch's own text is long, and differs from run to run
+        return "wrong", (
+            "No gradient can flow back through the result: a tensor that is needed for it was overwritten, "
+            "in whole or in part. Make a new tensor in each step, collect them in a list and stack them."
+        )
+    return "error", f"Its result could not be examined: {text}"
 
 
 def _is_empty(function: Any) -> bool:

@@ -18,7 +18,8 @@ class Prediction:
         prediction = Prediction("How many steps until the gradient is halved?", guess=None, unit="steps")
         prediction.compare(8)
 
-    With `choices`, the guess is one of them; without, it is a finite number. None: nobody has guessed yet.
+    With `choices`, the guess is one of them, in whatever case it is written; without, it is a finite number.
+    None: nobody has guessed yet.
     """
 
     question: str
@@ -28,7 +29,7 @@ class Prediction:
 
     def __post_init__(self) -> None:
         if self.guess is not None:
-            self._examine(self.guess, "guess")
+            object.__setattr__(self, "guess", self._examined(self.guess, "guess"))
 
     def __repr__(self) -> str:
         return f"{self.question}\n  {self._answer}"
@@ -44,7 +45,7 @@ class Prediction:
         if not within >= 1:
             raise ValueError(f"within is a factor, at least 1, got {within}")
         measured = measured.item() if hasattr(measured, "item") else measured  # a tensor or NumPy number
-        self._examine(measured, "measured")
+        measured = self._examined(measured, "measured")
         return Comparison(self.guess, measured, self.unit, None if self.choices is not None else within)
 
     @property
@@ -55,12 +56,21 @@ class Prediction:
             return f"{EMPTY} (one of {', '.join(repr(choice) for choice in self.choices)})"
         return EMPTY
 
-    def _examine(self, value: Guess, name: str) -> None:
+    def _examined(self, value: Guess, name: str) -> Guess:
+        """The value, or the choice that it means. Raises ValueError where it can't be either."""
         if self.choices is not None:
-            if value not in self.choices:
-                raise ValueError(f"{name} must be one of {list(self.choices)}, got {value!r}")
-        elif isinstance(value, (bool, str)) or not math.isfinite(value):
+            for same in (lambda choice: choice == value, lambda choice: _plain(choice) == _plain(value)):
+                for choice in filter(same, self.choices):
+                    return choice
+            raise ValueError(f"{name} must be one of {list(self.choices)}, got {value!r}")
+        if isinstance(value, (bool, str)) or not math.isfinite(value):
             raise ValueError(f"{name} must be a finite number, got {value!r}")
+        return value
+
+
+def _plain(choice: Guess) -> str:
+    """A choice without what doesn't count: spaces around it, and upper or lower case."""
+    return str(choice).strip().casefold()
 
 
 @dataclass(frozen=True, repr=False)
