@@ -184,7 +184,8 @@ check.rnn_step(rnn_step)
 
 # %% [markdown]
 # **Exercise: all steps.** A sequence is a loop over that step. The batch comes first, then time: `x[:, t]` is
-# the input of step `t` for the whole batch.
+# the input of step `t` for the whole batch. Gradients will have to find their way back through all the steps,
+# so let none of them be cut off.
 
 
 # %%
