@@ -3,19 +3,21 @@
 #
 # A recurrent network makes a mistake at step 80 because of something it should have noted at step 3. How does
 # the weight that was responsible learn of it? The answer is the chain rule, applied to a loop, and it has a
-# long name: backpropagation through time. It is exact, it costs about as much as running the network, and it
-# often delivers nothing, because on the way from step 80 to step 3 the message shrinks to zero or grows
-# beyond all bounds.
+# long name: backpropagation through time. It is exact, it costs about twice what running the network costs,
+# and it often delivers nothing, because on the way from step 80 to step 3 the message shrinks to zero or
+# grows beyond all bounds.
 #
-# After this chapter you can derive and write the backward pass of a recurrent network, predict from its
-# weights how fast its gradient fades, clip gradients without bending them, and cut long sequences into
-# windows without losing the state.
+# After this chapter you can derive and write the backward pass of a recurrent network, say what its weights
+# tell about how fast its gradient fades and what they don't, clip gradients without bending them, and cut
+# long sequences into windows without losing the state.
 #
 # You should have read chapter 2, and know eigenvalues and singular values at least by name. Reading takes
 # about an hour and a half, with the exercises two and a half. All cells together run in about half a minute
 # on two cores.
 
 # %%
+import copy
+import math
 from functools import partial
 
 import matplotlib.pyplot as plt
@@ -38,9 +40,9 @@ style.use()
 # %% [markdown]
 # ## A task that is only about memory
 #
-# The adding problem (Hochreiter and Schmidhuber, 1997) is as dull as a task can be, which makes it a good
-# instrument. The network reads numbers between 0 and 1. Two of them are marked, one in each half. At the end
-# it must say the sum of the two.
+# The adding problem (after Hochreiter and Schmidhuber, 1997) is as dull as a task can be, which makes it a
+# good instrument. The network reads numbers between 0 and 1. Two of them are marked, one in each half. At the
+# end it must say the sum of the two.
 
 # %%
 x, target = data.adding_problem(sequences=1, length=20, generator=generator)
@@ -59,7 +61,7 @@ assert marks.sum() == 2 and torch.isclose(target, values[marks == 1].sum())
 
 # %%
 too_long = Prediction(
-    "At which of these lengths is the network no better than always answering 1?",
+    "What is the shortest of these lengths at which the network is no better than always answering 1?",
     choices=(10, 20, 30, 50, 80),
     guess=None,
 )
@@ -107,9 +109,9 @@ assert error[10] < 0.02 and error[30] < 0.13 < min(error[50], error[80])
 too_long.compare(next(length for length, value in error.items() if value > 0.13))
 
 # %% [markdown]
-# At length 10 the network has learnt to add. Somewhere between 30 and 50 it learns nothing any more; it
-# answers 1, whatever it reads. More units or other learning rates move the border a little. They don't remove
-# it. To see what goes wrong we have to look at what training consists of.
+# At length 10 the network has learnt to add. At 50 it has learnt nothing; it answers about 1, whatever it
+# reads. With more units, another learning rate or more steps you can move the border a little: try it. To see
+# what goes wrong we have to look at what training consists of.
 #
 # ## The gradient, derived
 #
@@ -117,6 +119,7 @@ too_long.compare(next(length for length, value in error.items() if value > 0.13)
 #
 # $$ h_t = \tanh(a_t), \qquad a_t = W_{xh}\,x_t + W_{hh}\,h_{t-1} + b. $$
 #
+# Gradients are columns here, as vectors are, and in a product of Jacobians the later step stands on the left.
 # The matrix $W_{hh}$ is used at every step. To find its gradient, pretend for a moment that each step $k$ has
 # a copy $W^{(k)}$ of its own. Then the chain rule gives the gradient of each copy, and because the copies are
 # really the same matrix, their gradients are *added*:
@@ -125,26 +128,53 @@ too_long.compare(next(length for length, value in error.items() if value > 0.13)
 # \qquad\quad \frac{\partial h_t}{\partial h_k} = \prod_{j=k+1}^{t} \frac{\partial h_j}{\partial h_{j-1}}. $$
 #
 # The inner sum says: the loss at $t$ depends on the matrix through *every* earlier step $k$. Computed as it
-# stands, this takes of the order of $T^2$ terms. Turn the order of summation round and it becomes a single
-# walk backwards. Call what reaches $h_t$ from all later losses the *future* $f_t$, and let $\delta_t =
-# \partial L / \partial a_t$. Then
+# stands, this takes of the order of $T^2$ terms. But most of them share their way. A state $h_t$ touches the
+# loss directly, through $\ell_t$, and through the next state; so what all later losses want of it can be
+# collected on one walk from the last step to the first. With $\delta_t = \partial L / \partial a_t$, and
+# $\delta_{T+1} = 0$,
 #
-# $$ \delta_t = \Big(\frac{\partial \ell_t}{\partial h_t} + f_t\Big) \odot (1 - h_t^2), \qquad f_{t-1} = W_{hh}^\top \delta_t, \qquad
+# $$ \frac{\partial L}{\partial h_t} = \frac{\partial \ell_t}{\partial h_t} + W_{hh}^\top\, \delta_{t+1}, \qquad
+# \delta_t = \frac{\partial L}{\partial h_t} \odot (1 - h_t^2), \qquad
 # \frac{\partial L}{\partial W_{hh}} = \sum_t \delta_t\, h_{t-1}^\top . $$
 #
-# One step back costs as much as one step forward. Paul Werbos (1990) called the procedure backpropagation
-# through time, and that is all of it.
-#
-# **Exercise: by hand.** Write the walk. The states and the direct gradients $\partial \ell_t/\partial h_t$
-# are given. Rows are vectors, as always in code, so the recurrence reads `h @ W_hh` and the transpose moves
-# to the other place.
+# One step back needs two products with matrices of this size where a step forward needs one. Paul Werbos
+# (1990) called the procedure backpropagation through time. Here it is with numbers: one unit, three steps,
+# and the loss is the last state itself.
+
+
+# %%
+def states_of_one_unit(w):
+    h = [0.0]
+    for x_t in (1.0, 0.0, 0.0):
+        h.append(math.tanh(x_t + w * h[-1]))
+    return h
+
+
+w = 0.5
+h = states_of_one_unit(w)
+wanted, gradient = 1.0, 0.0  # wanted of h_t by all that comes after it: here, dL/dh_3 = 1
+for t in (3, 2, 1):
+    delta = wanted * (1 - h[t] ** 2)
+    gradient += delta * h[t - 1]
+    print(f"t = {t}: h = {h[t]:.3f}, delta = {delta:.3f}, delta * h before = {delta * h[t - 1]:.3f}")
+    wanted = w * delta
+
+nudge = 1e-6
+slope = (states_of_one_unit(w + nudge)[3] - states_of_one_unit(w - nudge)[3]) / (2 * nudge)
+print(f"sum {gradient:.3f}, and by nudging w: {slope:.3f}")
+assert abs(gradient - slope) < 1e-8
+
+# %% [markdown]
+# **Exercise: by hand.** Write the walk for vectors. The states and the direct gradients $\partial
+# \ell_t/\partial h_t$ are given. Rows are vectors, as always in code, so the recurrence reads `h @ W_hh`, and
+# the transposes of the equations move to other places.
 
 
 # %%
 def bptt(h, W_hh, dL_dh):
-    """h (B, T+1, H): states h_0 ... h_T; W_hh (H, H); dL_dh (B, T, H): direct gradients.
+    """h (B, T+1, H): states h_0 ... h_T; W_hh (H, H); dL_dh (B, T, H): direct gradients of h_1 ... h_T.
 
-    Returns dL/dW_hh (H, H) for h_t = tanh(... + h_{t-1} @ W_hh).
+    Returns dL/dW_hh (H, H) for h_t = tanh(... + h_{t-1} @ W_hh). Mind that dL_dh[:, t - 1] belongs to h[:, t].
     """
     raise NotImplementedError
 
@@ -152,52 +182,35 @@ def bptt(h, W_hh, dL_dh):
 check.bptt(bptt)
 
 # %% [markdown]
-# Here is ours, for a loss at every step, checked against autograd in double precision.
-
-
-# %%
-def gradient_by_hand(h, W_hh, dL_dh):
-    future, dW_hh = torch.zeros_like(h[:, 0]), torch.zeros_like(W_hh)
-    for t in range(h.shape[1] - 1, 0, -1):  # T ... 1
-        delta = (dL_dh[:, t - 1] + future) * (1 - h[:, t] ** 2)  # (B, H)
-        dW_hh += h[:, t - 1].mT @ delta  # the copy of step t
-        future = delta @ W_hh.mT  # what step t wants of h_{t-1}
-    return dW_hh
-
-
-def forward(x, W_xh, W_hh):
-    h = [x.new_zeros(len(x), len(W_hh))]
-    for x_t in x.unbind(1):
-        h.append(torch.tanh(x_t @ W_xh + h[-1] @ W_hh))
-    return torch.stack(h, 1)  # (B, T + 1, H)
-
-
-B, T, E, H = 3, 12, 4, 7
-x = torch.randn(B, T, E, generator=generator, dtype=torch.float64)
-W_xh = torch.randn(E, H, generator=generator, dtype=torch.float64)
-W_hh = (torch.randn(H, H, generator=generator, dtype=torch.float64) / H**0.5).requires_grad_()
-wanted = torch.randn(B, T, H, generator=generator, dtype=torch.float64)
-
-h = forward(x, W_xh, W_hh)
-loss = ((h[:, 1:] - wanted) ** 2).sum() / 2  # so that dL/dh_t is simply h_t - wanted_t
-(by_autograd,) = torch.autograd.grad(loss, W_hh)
-by_hand = gradient_by_hand(h.detach(), W_hh.detach(), (h[:, 1:] - wanted).detach())
-torch.testing.assert_close(by_hand, by_autograd, rtol=1e-10, atol=1e-10)
-print("largest difference below 1e-10:", bool((by_hand - by_autograd).abs().max() < 1e-10))
-
-# %% [markdown]
 # The package has the complete backward pass, for the inputs, the initial state and all weights, as
-# `seqlib.bptt.backward_through_time`. `rnn_states` uses it in place of autograd, and `gradcheck` compares it
-# with finite differences.
+# `seqlib.bptt.backward_through_time`. Here it is beside autograd, in double precision. `rnn_states` uses it
+# in place of autograd, and `gradcheck` compares it with finite differences.
+
 
 # %%
 from seqlib.bptt import backward_through_time, rnn_states
 
-h_0 = torch.zeros(B, H, dtype=torch.float64)
-bias = torch.zeros(H, dtype=torch.float64)
-gradients = backward_through_time(x, h.detach(), W_xh, W_hh.detach(), (h[:, 1:] - wanted).detach())
-torch.testing.assert_close(gradients.W_hh, by_autograd, rtol=1e-10, atol=1e-10)
-arguments = [a.detach().requires_grad_() for a in (x, h_0, W_xh, W_hh, bias)]
+B, T, E, H = 3, 12, 4, 7
+x = torch.randn(B, T, E, generator=generator, dtype=torch.float64)
+h_0 = torch.randn(B, H, generator=generator, dtype=torch.float64)
+W_xh = torch.randn(E, H, generator=generator, dtype=torch.float64)
+W_hh = torch.randn(H, H, generator=generator, dtype=torch.float64) / H**0.5
+wanted = torch.randn(B, T, H, generator=generator, dtype=torch.float64)
+
+W_hh.requires_grad_()
+h = [h_0]
+for x_t in x.unbind(1):
+    h.append(torch.tanh(x_t @ W_xh + h[-1] @ W_hh))
+h = torch.stack(h, 1)  # (B, T + 1, H)
+loss = ((h[:, 1:] - wanted) ** 2).sum() / 2  # so that dL/dh_t is simply h_t - wanted_t
+(by_autograd,) = torch.autograd.grad(loss, W_hh)
+W_hh.requires_grad_(False)
+h = h.detach()
+
+by_hand = backward_through_time(x, h, W_xh, W_hh, h[:, 1:] - wanted)
+torch.testing.assert_close(by_hand.W_hh, by_autograd, rtol=1e-10, atol=1e-10)
+print("largest difference below 1e-10:", bool((by_hand.W_hh - by_autograd).abs().max() < 1e-10))
+arguments = [a.clone().requires_grad_() for a in (x, h_0, W_xh, W_hh, torch.zeros_like(h_0[0]))]
 print("gradcheck:", torch.autograd.gradcheck(rnn_states, arguments))
 
 # %% [markdown]
@@ -211,10 +224,10 @@ print("gradcheck:", torch.autograd.gradcheck(rnn_states, arguments))
 
 # %%
 contributions = []  # of each copy W^(k) to the gradient of a loss at the last step only
-delta = torch.randn(1, H, generator=generator, dtype=torch.float64) * (1 - h[:1, T].detach() ** 2)
+delta = torch.randn(1, H, generator=generator, dtype=torch.float64) * (1 - h[:1, T] ** 2)
 for k in range(T, 0, -1):
-    contributions.append(h[:1, k - 1].detach().mT @ delta)
-    delta = (delta @ W_hh.detach().mT) * (1 - h[:1, k - 1].detach() ** 2)
+    contributions.append(h[:1, k - 1].mT @ delta)
+    delta = (delta @ W_hh.mT) * (1 - h[:1, k - 1] ** 2)
 contributions = torch.stack(contributions[::-1])  # (T, H, H), k = 1 ... T
 
 full = contributions.sum(0)
@@ -224,22 +237,25 @@ print(f"relative error of the formula: {100 * relative_error:.0f} %")
 assert relative_error > 0.9
 
 # %% [markdown]
-# The formula keeps the term $k = 1$ and drops all others. As $h_0$ is zero, even that term is exactly nothing
-# here. What it leaves out is the sum over $k$: the matrix acted at every step, not only at the first. Here is
-# how much each step contributes.
+# The formula keeps the term $k = 1$ and drops all others. But the matrix acted at every step, not only at the
+# first. Here is how much each step contributes.
 
 # %%
 from seqlib.figures.bptt import plot_shares
 
 shares = contributions.flatten(1).norm(dim=1)
 plot_shares(shares / shares.sum())
-assert shares[0] == 0 and shares[-3:].sum() > shares[:3].sum()
+assert shares[-3:].sum() > 10 * shares[:3].sum()
 
 # %% [markdown]
 # The steps near the loss say most. That picture is the whole problem of this chapter, seen from the side of
 # the weights: the gradient is not zero, it is just made almost entirely of recent steps.
 #
 # ## What happens on the way back
+#
+# With a single linear unit, $h_t = w\,h_{t-1}$, the derivative over a hundred steps is $w^{100}$: that is
+# 0.00003 for $w = 0.9$, exactly 1 for $w = 1$, and 13 781 for $w = 1.1$. All that follows is this, with
+# matrices.
 #
 # Between step $t$ and an earlier step $k$ stands the product of Jacobians. For the tanh network each factor
 # is known:
@@ -250,7 +266,7 @@ assert shares[0] == 0 and shares[-3:].sum() > shares[:3].sum()
 # The matrix is the same in every factor. The diagonal $D_j$ isn't: it depends on where the state is, and its
 # entries lie between 0 and 1.
 #
-# **Exercise: the product.** Mind the order.
+# **Exercise: the product.** Mind the order, and the transpose: in code the recurrence reads `h @ W_hh`.
 
 
 # %%
@@ -274,22 +290,22 @@ check.jacobian_product(jacobian_product)
 # For numbers this would be right.
 
 # %%
-D = 1 - h[0, 1:].detach() ** 2  # (T, H), the diagonals
-W = W_hh.detach().mT  # columns are vectors now, as in the equation
+D = 1 - h[0, 1:] ** 2  # (T, H), the diagonals
+W = W_hh.mT  # columns are vectors now, as in the equation
 true_product, diagonals = torch.eye(H, dtype=torch.float64), torch.ones(H, dtype=torch.float64)
 for j in range(T):
     true_product = D[j, :, None] * W @ true_product
     diagonals = diagonals * D[j]
 pulled_apart = diagonals[:, None] * torch.linalg.matrix_power(W, T)
 relative_error = ((pulled_apart - true_product).norm() / true_product.norm()).item()
-print("relative error above 50 %:", relative_error > 0.5)
+print(f"relative error: {100 * relative_error:.0f} %")
 assert relative_error > 0.5
 
 # %% [markdown]
-# Matrices don't commute, and neither do a matrix and a diagonal. Both versions become small, which is why the
-# mistake goes unnoticed; but only one of them is the gradient. The product of all $D_j$ lets every unit keep
-# its own account of bad steps. In the true product $W_{hh}$ mixes the units between one step and the next,
-# and a direction that was damped at one step may escape at the next.
+# Matrices don't commute, not even with a diagonal one. As a rule both versions become small, which is why the
+# mistake goes unnoticed; but only one of them is the gradient. Pulled out of the product, the slopes of unit
+# $i$ only ever damp unit $i$. In the true product $W_{hh}$ mixes the units between one step and the next, and
+# a direction that was damped at one step may escape at the next.
 #
 # ## Find the flaw: "above 1 it explodes, below 1 it vanishes"
 #
@@ -316,24 +332,38 @@ W = torch.tensor([[0.9, 5.0], [0.0, 0.9]], dtype=torch.float64)
 powers = torch.stack([torch.linalg.matrix_power(W, k) for k in range(101)])
 norms = torch.linalg.matrix_norm(powers, 2)
 sigma_max, rho = norms[1].item(), spectral_radius(W)
-plot_non_normal(norms, sigma_max=sigma_max, rho=rho)
+plot_non_normal(norms, sigma_max=sigma_max, rho=rho).set_ylabel("norm")
 print(f"sigma_max = {sigma_max:.2f}, rho = {rho:.2f}, largest norm {norms.max():.1f} at k = {norms.argmax()}")
 assert 19 < norms.max() < 20 and norms[100] < 0.02
 non_normal.compare("grows, then shrinks")
 
 # %% [markdown]
 # Its singular value is far above 1, and its powers go to zero. They take their time: the norm first climbs to
-# about 19. What holds in general is this. The gradient is *at most* $\sigma_{\max}^k$, so $\sigma_{\max} < 1$
-# is enough to make it vanish; above 1 anything may happen. In the long run, powers of a fixed matrix go as
-# $\rho^k$. And the recurrent network isn't even a fixed matrix: the $D_j$ shrink it further, at every step by
-# another amount. So, sufficient for vanishing: $\sigma_{\max} < 1$. Necessary for exploding: $\sigma_{\max} >
-# 1$. No more than that (Pascanu, Mikolov and Bengio, 2013).
+# about 19, while $\sigma_{\max}^k$ leaves the picture at once. What holds in general is this. The product of
+# $k$ Jacobians has at most the norm $\sigma_{\max}^k$, because the slopes in $D_j$ are at most 1. So
+# $\sigma_{\max} < 1$ is enough for the gradient to vanish, and $\sigma_{\max} > 1$ is necessary for it to
+# explode; no more than that (Pascanu, Mikolov and Bengio, 2013). For the sigmoid, whose slope is at most 1/4,
+# the border is at 4.
 #
+# The spectral radius tells how fast the powers of a *fixed* matrix go in the long run. But the recurrent
+# network isn't a fixed matrix: the $D_j$ change it at every step, and not always for the smaller. Here is a
+# matrix with $\rho = 0$, since its square is zero, and a diagonal that damps one of its two units.
+
+# %%
+W = torch.tensor([[2.0, 2.0], [-2.0, -2.0]], dtype=torch.float64)
+D = torch.diag(torch.tensor([1.0, 0.2], dtype=torch.float64))
+print("W W =", (W @ W).tolist())
+norm = torch.linalg.matrix_norm(torch.linalg.matrix_power(D @ W, 20), 2)
+print(f"norm of (D W)^20: {norm:.0f}")
+assert not (W @ W).any() and norm > 20_000
+
+# %% [markdown]
 # ## Watch a gradient decay
 #
-# Here is an untrained network of 64 units that reads small random numbers, with a loss at the very end. The
-# spectral radius of its recurrent matrix is set by **Gain**. At gain 1 the matrix alone would neither shrink
-# nor stretch in the long run. How many steps does it take until the gradient is halved?
+# Here is an untrained network of 64 units. At each step it reads eight random numbers with standard deviation
+# 0.1, and there is a loss at the very end. The spectral radius of its recurrent matrix is called **Gain**. At
+# gain 1 the matrix alone would neither shrink nor stretch in the long run. How many steps does it take until
+# the gradient is halved?
 
 # %%
 half_life = Prediction("The half-life of the gradient at gain 1, tanh, in steps:", guess=None, unit="steps")
@@ -349,7 +379,8 @@ half_life.compare(round(flow.half_life, 1), within=1.5)
 # %% [markdown]
 # About ten steps, and after a hundred there is less than a hundredth left. The matrix is not to blame this
 # time. The inputs keep the units a little away from zero, where the tanh is a little flatter, and every step
-# pays for it. Now it is your turn.
+# pays for it. Now it is your turn. The blue line is the gradient of one loss. The circles are the norm of the
+# whole Jacobian: what the gradient of the most fortunate loss would be.
 
 # %%
 from seqlib.widgets.bptt import gradient_decay_explorer
@@ -358,17 +389,20 @@ gradient_decay_explorer()
 
 # %% [markdown]
 # A few things to try. Lower **Gain** to 0.9, and the half-life is halved as well. Raise it: somewhere between
-# 1.1 and 1.3 the gradient arrives about as large as it set out, and beyond that it grows. Leave **Gain** at
-# 1.5 and raise **Input size** to 1: now it fades faster than before at gain 1, since large inputs drive the
-# units to where the tanh is flat. Set **Matrix** to *orthogonal* and **Activation** to *identity*: here
-# $\sigma_{\max} = \rho$, no $D_j$ interferes, and all lines fall together. Choose *sigmoid*, and see that no
-# gain within reach helps. Choose *ReLU* at gain 1.4 and go through some **Seeds**: one network explodes, the
-# next one vanishes. Then set **Cell** to LSTM, and move **Forget bias** up from 0: this is what chapter 4 is
-# about.
+# 1.1 and 1.3 this network's gradient arrives about as large as it set out, and beyond that it grows. Leave
+# **Gain** at 1.5 and raise **Input size** to 1: now it fades faster than before at gain 1, since large inputs
+# drive the units to where the tanh is flat. Set **Matrix** to *orthogonal* and **Activation** to *identity*:
+# here $\sigma_{\max} = \rho$, no $D_j$ interferes, and all lines fall together. Choose *sigmoid*, and see
+# that no gain within reach helps against a slope of 1/4. Choose *ReLU* at gain 1.4 and go through some
+# **Seeds**: one network explodes, the next one vanishes. Then set **Cell** to LSTM, and move **Forget bias**
+# down to 0 and up to 5: this is what chapter 4 is about. (An LSTM hands on two vectors, and the norm is then
+# that of both.)
 #
 # Where a gradient gets very small the picture reaches further down, to a grey zone: single-precision numbers
 # end there. Below $10^{-38}$ they lose digits, below $10^{-45}$ they are exactly zero, and no optimiser can
-# do anything with a gradient of zero. That is why this picture is computed in double precision.
+# do anything with a gradient of zero. That is why this picture is computed in double precision. Much earlier
+# already a small contribution is rounded away as it is added to larger ones: in single precision, $1 +
+# 10^{-8}$ is 1.
 #
 # One network is an anecdote. Here are ten for each gain, with small inputs and with large ones. The number of
 # halvings in 100 steps is a good unit: it is 100 divided by the half-life, it is zero where nothing fades,
@@ -399,7 +433,8 @@ assert fading[1.0].min() > 10  # but with large inputs it fades at every gain
 
 # %% [markdown]
 # So "gain above 1" is not where the gradient explodes. It is where the gradient *may* explode; what happens
-# depends on how much the units are used. More claims, on ten networks each:
+# depends on how much the units are used, and on luck: the blue band is wide because now and then a network
+# fades at every gain. More claims, on ten networks each:
 
 # %%
 sigmoid = [random_gradient_flow(gain=1.5, activation="sigmoid", seed=seed) for seed in range(10)]
@@ -412,29 +447,8 @@ for seed in range(10):
 print("identity, orthogonal, gain 1.1: exactly 1.1^k, ten times of ten")
 
 forgetful, keeping = halvings(cell="LSTM", forget_bias=0.0), halvings(cell="LSTM", forget_bias=5.0)
-assert forgetful.min() > 25 and keeping.max() < 0
-print("LSTM: fades with forget bias 0 and doesn't with 5, ten times of ten")
-
-# %% [markdown]
-# All these norms come from *one* backward pass: autograd is asked for the gradients at all states together.
-# Asking for each step by itself would walk the tail of the sequence again and again. Count the steps walked
-# for $T = 1000$: one walk takes 1000, separate walks $1000 + 999 + \dots + 1 = 500\,500$.
-
-# %%
-from seqlib.bptt import gradient_norms
-from seqlib.untrained import random_cell
-
-g = torch.Generator().manual_seed(SEED)
-cell = random_cell("RNN", 8, 64, gain=1.0, generator=g)
-x = torch.randn(1, 40, 8, generator=g, dtype=torch.float64)
-h = torch.zeros(1, 64, dtype=torch.float64, requires_grad=True)
-states = []
-for x_t in x.unbind(1):
-    h = cell(x_t, h)
-    states.append(h)
-one_by_one = [torch.autograd.grad(h.sum(), state, retain_graph=True)[0].norm() for state in states]
-torch.testing.assert_close(gradient_norms(cell, x), torch.stack(one_by_one))
-print("one pass gives what", len(states), "passes give")
+assert forgetful.min() > 25 and -15 < keeping.min() and keeping.max() < 0
+print("LSTM: fades with forget bias 0 and grows slowly with 5, ten times of ten")
 
 # %% [markdown]
 # ## Depth is the same story
@@ -443,7 +457,8 @@ print("one pass gives what", len(states), "passes give")
 # their weights. Without the sharing the effect is the same: the spread of the activations, on the way
 # forward, and of the gradients, on the way back, is multiplied by some factor at each layer, and a factor
 # that isn't very close to 1 leaves nothing or too much. The factor depends on the **Scale** of the initial
-# weights and on the **Activation**.
+# weights and on the **Activation**. Set the activation to *ReLU*, and find the scale at which both curves
+# stay level. (The numbers above the pictures are the spread where the signal sets out, and where it arrives.)
 
 # %%
 from seqlib.widgets.bptt import initialisation_explorer
@@ -462,22 +477,22 @@ def spread_after(depth, scale, activation):
 
 print("after 50 layers, as a power of ten:")
 for activation, scale in (("ReLU", 1), ("ReLU", 2**0.5), ("ReLU", 2), ("tanh", 0.5), ("tanh", 1)):
-    exponent = torch.tensor(spread_after(50, scale, activation)).log10().round().int().item()
-    print(f"  {activation}, scale {scale:.2f}: 10^{exponent}")
+    print(f"  {activation}, scale {scale:.2f}: 10^{math.log10(spread_after(50, scale, activation)):.1f}")
 assert spread_after(50, 1.0, "ReLU") < 1e-5 and spread_after(50, 2.0, "ReLU") > 1e5
 assert 0.05 < spread_after(50, 2**0.5, "ReLU") < 20
 
 # %% [markdown]
 # For the ReLU the right scale is $\sqrt 2$, for the reason that half of its inputs are cut away (He and
-# others, 2015). A deep network can choose each layer's scale. A recurrent network has one matrix for all its
-# steps, and training moves that matrix.
+# others, 2015). What drift is left is chance; the wider the layers, the less there is of it. A deep network
+# can choose each layer's scale. A recurrent network has one matrix for all its steps, and training moves that
+# matrix.
 #
 # ## Exploding: the cliff, and clipping
 #
-# Growth is the rarer case, and the more violent one. Razvan Pascanu and his colleagues studied a network of a
-# single unit, $a_t = w\,\sigma(a_{t-1}) + b$, run for 50 steps. Its loss over the two parameters is nearly
-# flat, except for a cliff where the long-run behaviour changes from one fixed point to another. A gradient
-# step taken *at* the cliff is enormous.
+# Growth does its damage in another way. Razvan Pascanu and his colleagues studied a network of a single unit,
+# $a_t = w\,\sigma(a_{t-1}) + b$, run for 50 steps from $a_0 = 0.5$, with the loss $(\sigma(a_{50}) - 0.7)^2$.
+# Over the two parameters this loss is nearly flat, except for a cliff where the long-run behaviour changes
+# from one fixed point to another. A gradient step taken *at* the cliff is enormous.
 #
 # The remedy is crude and works: when the gradient's norm is above a threshold, scale the gradient down to it.
 #
@@ -533,9 +548,9 @@ assert min(final, key=final.get) == 0.1 and max(final, key=final.get) == float("
 
 # %% [markdown]
 # Unclipped, one step at the cliff is thirty units long and lands far outside the picture below, at a worse
-# loss than at the start. Clipped at 0.1 the path walks down the cliff and finds the valley at its foot.
-# Clipped at 0.01 it is safe too, and so slow that it hasn't arrived after 60 steps. Move the **Threshold**
-# and watch the path.
+# loss than at the start. Clipped at 0.1 the path slides into the valley at the foot of the cliff, and when it
+# runs against the cliff, the step back is short. Clipped at 0.01 it is safe too, and so slow that it hasn't
+# arrived after 60 steps. Move the **Threshold** and watch the path.
 
 # %%
 from seqlib.widgets.bptt import clipping_explorer
@@ -544,16 +559,25 @@ clipping_explorer()
 
 # %% [markdown]
 # Clipping doesn't cure the exploding gradient. It keeps a step from doing damage. And against the vanishing
-# gradient it does nothing at all: what is zero stays zero, however it is scaled.
+# gradient it does nothing at all, since it only ever scales down.
 #
 # ## Cutting time into windows
 #
-# A text of a million characters is one long sequence. Nobody can keep a million states for the backward pass.
-# *Truncated* backpropagation through time cuts the sequence into windows of, say, 50 steps: the gradient
-# stops at the border, the *state* is carried across it. That needs one line, `h = h.detach()`, and the line
-# has three wrong versions. Leave it out, and PyTorch complains, rightly, about walking through a graph a
-# second time. Reset the state to zero, and the network forgets everything at every border. Detach at each
-# step, and it learns nothing about time.
+# A text of a million characters is one long sequence. To go back over all of it, every state would have to be
+# kept, and the weights would move only once in a reading. *Truncated* backpropagation through time cuts the
+# sequence into windows of, say, 50 steps: the gradient stops at the border, the *state* is carried across it.
+# In a training loop it looks like this.
+#
+# ```python
+# h = cell.initial_state(x) for piece in x.split(window, dim=1): h = h.detach()                         # the
+# state is carried on, its history is not states, h = cell.unroll(piece, h) loss(states).backward()
+# optimizer.step() optimizer.zero_grad()
+# ```
+#
+# The line with `detach` has three wrong versions. Leave it out, and PyTorch complains, rightly, about walking
+# through a graph a second time. Reset the state to zero instead, and the network forgets everything at every
+# border. Detach at each step, and no step is ever told what a later one needed of it; what the network
+# remembers, it remembers by luck.
 #
 # **Exercise: windows.** All states of a sequence, the state carried on, the graph cut after every `window`
 # steps.
@@ -569,11 +593,70 @@ check.truncated_windows(truncated_windows)
 
 # %% [markdown]
 # What does the cut cost? The truncated gradient is not just a noisy version of the full one. It is *biased*:
-# whatever takes longer than a window is never seen, in any batch. We can measure it as the cosine between the
-# two gradients of $W_{hh}$, here for a character model at the start of its training.
+# no batch, however large, holds anything that takes longer than a window. Take a task whose memory is known:
+# name the symbol that was read four steps ago, one of four. How wide must the window be?
 
 # %%
+wide_enough = Prediction(
+    "To recall what was read 4 steps ago, what is the smallest window that is enough?",
+    choices=(1, 3, 4, 5, 6, 8),
+    guess=None,
+    unit="steps",
+)
+wide_enough
+
+# %% tags=["nbval-ignore-output"]
 from seqlib.bptt import windowed_states
+from seqlib.rnn import RNNCell
+
+
+class Recaller(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.cell = RNNCell(4, 32)
+        self.h_to_y = nn.Linear(32, 4)
+
+    def forward(self, symbols, window):
+        x = F.one_hot(symbols, 4).float()
+        return self.h_to_y(windowed_states(self.cell, x, window=window))
+
+
+def recall_loss(model, window):
+    symbols = torch.randint(4, (32, 24), generator=generator)
+    return F.cross_entropy(model(symbols, window)[:, 4:].flatten(0, 1), symbols[:, :-4].flatten())
+
+
+recalled = {}
+symbols = torch.randint(4, (500, 24), generator=generator)
+for window in (1, 3, 4, 5, 6, 8):
+    recaller = Recaller()
+    loss = partial(recall_loss, recaller, window)
+    fit(recaller, loss, steps=300, learning_rate=5e-3, clip_norm=1.0, label=f"window {window}")
+    with torch.no_grad():
+        answers = recaller(symbols, window=24)[:, 4:].argmax(-1)
+    recalled[window] = (answers == symbols[:, :-4]).double().mean().item()
+
+# %%
+fig, ax = plt.subplots(figsize=(5.5, 3))
+ax.bar([str(window) for window in recalled], list(recalled.values()), color=style.BLUE)
+ax.axhline(0.25, color=style.GREY, linestyle="--")
+ax.text(-0.4, 0.26, "guessing", va="bottom")
+ax.set(xlabel="window", ylabel="share recalled, 4 steps later", ylim=(0, 1))
+assert max(recalled[w] for w in (1, 3, 4)) < 0.85 and min(recalled[w] for w in (5, 6, 8)) > 0.95
+wide_enough.compare(min(window for window, share in recalled.items() if share > 0.95))
+
+# %% [markdown]
+# With a window of four, a step and the one that is four steps later never lie in the same window, and the
+# network is never told what it should have kept. With a window of five they do, for one step in five. That is
+# enough, since all steps share their weights.
+#
+# For a text nobody knows the memory that is needed. What can be measured is how much of the gradient is lost:
+# the cosine between the truncated and the full gradient of $W_{hh}$, here for a character model before its
+# training. It depends on where the training starts. PyTorch's own first weights let the gradient fade so fast
+# that a window of ten loses nothing. After an orthogonal start, which lets it travel further, there is more
+# to be lost.
+
+# %%
 from seqlib.rnn import CharRNN
 from seqlib.vocab import Vocabulary
 
@@ -582,33 +665,37 @@ characters = Vocabulary(text)
 tokens = characters.encode(text)
 starts = torch.randint(len(tokens) - 200, (16, 1), generator=generator)
 pieces = tokens[starts + torch.arange(201)]  # (16, 201)
-
-model = CharRNN(len(characters), 64)
-nn.init.orthogonal_(model.cell.h_to_h.weight)  # so that the gradient reaches far, and cutting costs something
 one_hot = F.one_hot(pieces[:, :-1], len(characters)).float()
 
 
-def truncated_gradient(window):
+def truncated_gradient(model, window):
     states = windowed_states(model.cell, one_hot, window=window)
     loss = F.cross_entropy(model.h_to_y(states).flatten(0, 1), pieces[:, 1:].flatten())
-    return torch.autograd.grad(loss, model.cell.h_to_h.weight)[0]
+    return torch.autograd.grad(loss, model.cell.h_to_h.weight)[0].flatten()
 
 
-full = truncated_gradient(200)
+default, orthogonal = CharRNN(len(characters), 64), CharRNN(len(characters), 64)
+nn.init.orthogonal_(orthogonal.cell.h_to_h.weight)
+
 windows = [1, 2, 5, 10, 20, 50, 100, 200]
-agreement = [
-    F.cosine_similarity(truncated_gradient(w).flatten(), full.flatten(), dim=0).item() for w in windows
-]
 fig, ax = plt.subplots(figsize=(5.5, 3))
-ax.semilogx(windows, agreement, "o-", color=style.BLUE)
+agreement = {}
+for label, model, line in (("PyTorch's own", default, "o-"), ("orthogonal", orthogonal, "s--")):
+    full = truncated_gradient(model, 200)
+    agreement[label] = [
+        F.cosine_similarity(truncated_gradient(model, window), full, dim=0).item() for window in windows
+    ]
+    ax.semilogx(windows, agreement[label], line, label=label)
 ax.set(xlabel="window", ylabel="cosine with the full gradient", ylim=(0, 1.05))
 ax.set_xticks(windows, windows)
 ax.minorticks_off()
-assert agreement[0] < 0.7 < 0.99 < agreement[-2]
+ax.legend(title="first weights")
+assert agreement["PyTorch's own"][windows.index(10)] > 0.98
+assert agreement["orthogonal"][0] < 0.7 and 0.99 < agreement["orthogonal"][windows.index(100)]
 
 # %% [markdown]
-# And what does it save? The states that must be kept until the backward pass, and with them the memory, are
-# those of one window.
+# And what does the cut save? The states that must be kept until the backward pass, and with them the memory,
+# are those of one window.
 
 
 # %%
@@ -621,7 +708,7 @@ def bytes_kept(window):
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(remember, lambda tensor: tensor):
-        model(pieces[:, :window])
+        default(pieces[:, :window])
     return sum(kept.values())
 
 
@@ -630,10 +717,10 @@ print("four times the window, about four times the memory:", 3 < growth < 5)
 assert 3 < growth < 5
 
 # %% [markdown]
-# The same trade in a task whose memory is known: at each step, say what the input was twelve steps ago. The
-# left picture shows how much the loss of each step $t$ depends on the state at each earlier step $k$; pale is
-# what the cut throws away. Move **Window**. At 12, all pairs of steps that are twelve apart lie across a
-# border: a window that just covers the memory is not enough.
+# The last explorer shows the trade as a whole, for a network that repeats its input twelve steps later. The
+# left picture has the loss of each step $t$, and how much it depends on the state at each earlier step $k$;
+# pale is what the cut throws away. Move **Window** past 12. The cosine hardly notices: most of a gradient is
+# about recent steps, and the part that the task needs is small beside it.
 
 # %%
 from seqlib.widgets.bptt import truncation_explorer
@@ -643,36 +730,73 @@ truncation_explorer()
 # %% [markdown]
 # ## Back to the sum
 #
-# Now the failure at the beginning can be read off. For an untrained network, how large is the gradient of the
-# answer with respect to the state right after the first marked number, compared with the one at the end?
+# Why did the network fail at length 50? Here is the gradient of its answer with respect to the state at each
+# step, before and after the training. The function `gradient_norms` asks autograd for the gradients at all
+# steps in one backward pass; one pass for each step would walk the tail of the sequence again and again.
 
 # %%
-fig, ax = plt.subplots(figsize=(6, 3))
-arriving = {}
-for length, linestyle in ((10, "-"), (30, "--"), (80, ":")):
-    torch.manual_seed(SEED)
-    x, _ = data.adding_problem(sequences=64, length=length, generator=torch.Generator().manual_seed(SEED))
-    norms = gradient_norms(Adder().rnn.cells[0], x)
-    arriving[length] = (norms[0] / norms[-1]).item()
-    ax.semilogy(range(1, length + 1), norms / norms[-1], linestyle, label=f"length {length}")
-ax.set(xlabel="step", ylabel="relative gradient")
-ax.legend()
-assert arriving[10] > 1e-4 and arriving[80] < 1e-12
+from seqlib.bptt import gradient_norms
+
+fig, axes = plt.subplots(1, 2, figsize=(9, 3.2), sharey=True)
+arriving, radius = {}, {}
+for ax, when in zip(axes, ("untrained", "trained"), strict=True):
+    for (length, adder), line in zip(adders.items(), ("-", "--", "-.", ":", "-"), strict=True):
+        model = adder if when == "trained" else Adder()
+        x, _ = data.adding_problem(sequences=64, length=length, generator=generator)
+        norms = gradient_norms(
+            model.rnn.cells[0], x, loss=lambda h, model=model: model.h_to_y(h[:, -1]).sum()
+        )
+        arriving[when, length] = (norms[0] / norms[-1]).item()
+        radius[when, length] = spectral_radius(model.rnn.cells[0].h_to_h.weight.detach())
+        ax.semilogy(range(1, length + 1), norms / norms[-1], line, label=f"length {length}")
+    ax.set(title=when, xlabel="step")
+axes[0].set_ylabel("gradient, relative to the last step")
+axes[1].legend()
+
+learnt, failed = (10, 20, 30), (50, 80)
+assert max(radius["untrained", length] for length in adders) < 0.8
+assert min(radius["trained", length] for length in learnt) > 1.05
+assert max(radius["trained", length] for length in failed) < 0.9
+assert min(arriving["trained", length] for length in learnt) > 0.3
+assert max(arriving["trained", length] for length in failed) < 1e-6
+print("spectral radius before training: below 0.8 in all five")
+print("after: above 1.05 where the sum was learnt, still below 0.9 where it wasn't")
 
 # %% [markdown]
-# With ten steps the first number's gradient is small and still there. With eighty it is less than a millionth
-# of a millionth of what the last steps contribute, so the weights listen to the last steps, which say nothing
-# about the sum. The network could represent the solution at any length. It is never told.
+# PyTorch's first weights have a spectral radius of about 0.6, so on the left every gradient falls off a steep
+# slope. Where a little of it arrives, training raises the radius above 1, and the road opens: on the right,
+# at lengths 10, 20 and 30, the first step hears about as much as the last. At 50 and 80 too little arrived to
+# begin with. Almost all of the gradient comes from the last steps, and the road stays closed.
+#
+# Is the network too small for fifty or eighty steps, then? No. Take the adder that has learnt length 20,
+# whose road is open, and train it on with the same number of steps at length 50, and then at 80.
+
+# %% tags=["nbval-ignore-output"]
+pupil = copy.deepcopy(adders[20])
+for length in (50, 80):
+    loss = partial(adding_loss, pupil, length)
+    fit(pupil, loss, steps=600, learning_rate=3e-3, clip_norm=1.0, one_cycle=True, label=f"length {length}")
+
+# %%
+with torch.no_grad():
+    pupils_error = adding_loss(pupil, 80, sequences=2000).item()
+assert pupils_error < 0.06 and error[80] > 0.13
+print("trained at length 80 from the start: no better than always answering 1")
+print("trained at 20, then 50, then 80:     an error below 0.06")
+
+# %% [markdown]
+# The same network can add over eighty steps. Beginning there, it was never told.
 #
 # ## What was measured
 #
-# The adding problem is learnt at length 10 and not at 50. Backpropagation through time by hand equals
-# autograd to $10^{-10}$; dropping the sum over $k$ loses all of the gradient when the state starts at zero,
-# and pulling the power out of the product is wrong by more than half. The powers of a matrix with
-# $\sigma_{\max} = 5.2$ climb to 19 and then vanish. At gain 1 a gradient is halved in about ten steps where
-# inputs are small; where they are large it fades at every gain up to 1.5. Clipping by norm keeps the
-# direction, by value it doesn't, and at the cliff it decides between the valley and nowhere. Windows save
-# memory in proportion, and cost agreement with the full gradient.
+# The adding problem is learnt at lengths up to 30 and not at 50, unless it is learnt at 20 first.
+# Backpropagation through time by hand equals autograd to $10^{-10}$; dropping the sum over $k$ loses more
+# than nine tenths of the gradient, and pulling the power out of the product is wrong by more than half. The
+# powers of a matrix with $\sigma_{\max} = 5.2$ climb to 19 and then vanish. At gain 1 a gradient is halved in
+# about ten steps where inputs are small; where they are large it fades at every gain up to 1.5. Clipping by
+# norm keeps the direction, by value it doesn't, and at the cliff it decides between the valley and nowhere.
+# Windows save memory in proportion; to recall over four steps a window of four is too short, and one of five
+# is enough.
 #
 # ## Further reading
 #

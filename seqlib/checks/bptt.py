@@ -124,6 +124,11 @@ bptt = Exercise(
         "W_hh is not transposed on the way back: forward it was h @ W_hh, so back it is @ W_hh.T.": (
             _bptt_with(back=lambda dL_da, W_hh: dL_da @ W_hh)
         ),
+        "This follows the equations, whose vectors are columns. Here the states are rows, and W_hh is the "
+        "transpose of the equations' matrix: it is dL_da @ W_hh.T on the way back, and h_(t-1).T @ dL_da for "
+        "the share.": _bptt_with(
+            back=lambda dL_da, W_hh: dL_da @ W_hh, share=lambda before, dL_da: dL_da.T @ before
+        ),
         "W_hh stands on the left. dL_da has a row for each sequence, so it is dL_da @ W_hh.T.": (
             _bptt_with(back=lambda dL_da, W_hh: W_hh @ dL_da)
         ),
@@ -283,6 +288,10 @@ jacobian_product = Exercise(
         ),
         "W_hh is not transposed: h_t[i] depends on h_(t-1)[j] by W_hh[j, i].": lambda h, W_hh, k: (
             _jacobian_product(h, W_hh.T, k)
+        ),
+        "Two things: W_hh is not transposed, and the factors are in the opposite order. The latest step, T, "
+        "stands on the left, and each factor is diag(1 - h_t^2) @ W_hh.T.": lambda h, W_hh, k: (
+            _chain(torch.diag(1 - h_t**2) @ W_hh for h_t in h[-k:])
         ),
     },
     hints=(

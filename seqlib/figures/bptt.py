@@ -127,14 +127,14 @@ def pace(flow: GradientFlow) -> str:
 
 
 def plot_shares(shares: Float[Tensor, " T"], *, ax: Axes | None = None) -> Axes:
-    """What each time step contributes to dL/dW, as bars of shares."""
+    """How much each step k contributes to dL/dW: the norm of each part as a share of all norms, as bars."""
     ax = axes_or_new(ax)
     ax.bar(np.arange(1, len(shares) + 1), shares.detach().numpy(), color=BLUE, width=0.8)
     ax.axhline(0, color=BLACK, linewidth=0.8)
     ax.yaxis.set_major_formatter(PercentFormatter(1))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.grid(axis="x", visible=False)
-    ax.set(xlabel="time step t", ylabel=r"share of $\partial L/\partial W$", xlim=(0.4, len(shares) + 0.6))
+    ax.set(xlabel="step k", ylabel="share of the summed norms", xlim=(0.4, len(shares) + 0.6))
     return ax
 
 
