@@ -639,8 +639,8 @@ for window in (1, 3, 4, 5, 6, 8):
 # %%
 fig, ax = plt.subplots(figsize=(5.5, 3))
 ax.bar([str(window) for window in recalled], list(recalled.values()), color=style.BLUE)
-ax.axhline(0.25, color=style.GREY, linestyle="--")
-ax.text(-0.4, 0.26, "guessing", va="bottom")
+ax.axhline(0.25, color="black", linestyle="--", label="guessing")
+ax.legend(loc="upper left")
 ax.set(xlabel="window", ylabel="share recalled, 4 steps later", ylim=(0, 1))
 assert max(recalled[w] for w in (1, 3, 4)) < 0.85 and min(recalled[w] for w in (5, 6, 8)) > 0.95
 wide_enough.compare(min(window for window, share in recalled.items() if share > 0.95))
@@ -653,8 +653,8 @@ wide_enough.compare(min(window for window, share in recalled.items() if share > 
 # For a text nobody knows the memory that is needed. What can be measured is how much of the gradient is lost:
 # the cosine between the truncated and the full gradient of $W_{hh}$, here for a character model before its
 # training. It depends on where the training starts. PyTorch's own first weights let the gradient fade so fast
-# that a window of ten loses nothing. After an orthogonal start, which lets it travel further, there is more
-# to be lost.
+# that a window of ten loses next to nothing. After an orthogonal start, which lets it travel further, there
+# is more to be lost.
 
 # %%
 from seqlib.rnn import CharRNN

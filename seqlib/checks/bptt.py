@@ -290,8 +290,8 @@ jacobian_product = Exercise(
             _jacobian_product(h, W_hh.T, k)
         ),
         "Two things: W_hh is not transposed, and the factors are in the opposite order. The latest step, T, "
-        "stands on the left, and each factor is diag(1 - h_t^2) @ W_hh.T.": lambda h, W_hh, k: (
-            _chain(torch.diag(1 - h_t**2) @ W_hh for h_t in h[-k:])
+        "stands on the left, and each factor is diag(1 - h_t^2) @ W_hh.T.": lambda h, W_hh, k: _chain(
+            torch.diag(1 - h_t**2) @ W_hh for h_t in h[-k:]
         ),
     },
     hints=(
