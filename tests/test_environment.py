@@ -39,6 +39,7 @@ def pins() -> dict[str, str]:
 
 
 PINS = pins()
+INSTALLED = {canonicalize_name(distribution.name) for distribution in importlib.metadata.distributions()}
 
 
 def needed(system: str, python: str) -> set[str]:
@@ -102,6 +103,12 @@ def test_pins_are_complete_for_builds_with_cuda_too(monkeypatch):
 def test_nothing_is_pinned_that_nothing_needs():
     everywhere = set().union(*(needed(system, python) for system in SYSTEMS for python in PYTHONS))
     assert set(PINS) - everywhere == set()
+
+
+@pytest.mark.parametrize("name", [name for name in PINS if name in INSTALLED])
+def test_what_is_pinned_runs_on_the_first_release_of_every_python(name):
+    wanted = SpecifierSet(importlib.metadata.metadata(name)["Requires-Python"] or "")
+    assert all(wanted.contains(f"{python}.0") for python in PYTHONS), wanted
 
 
 def test_what_runs_here_is_what_is_pinned():
