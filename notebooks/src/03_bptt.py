@@ -569,9 +569,13 @@ clipping_explorer()
 # In a training loop it looks like this.
 #
 # ```python
-# h = cell.initial_state(x) for piece in x.split(window, dim=1): h = h.detach()                         # the
-# state is carried on, its history is not states, h = cell.unroll(piece, h) loss(states).backward()
-# optimizer.step() optimizer.zero_grad()
+# h = cell.initial_state(x)
+# for piece in x.split(window, dim=1):
+#     h = h.detach()  # the state is carried on, its history is not
+#     states, h = cell.unroll(piece, h)
+#     loss(states).backward()
+#     optimizer.step()
+#     optimizer.zero_grad()
 # ```
 #
 # The line with `detach` has three wrong versions. Leave it out, and PyTorch complains, rightly, about walking
