@@ -34,14 +34,28 @@ def tales() -> tuple[str, str]:
 
     Raises FileNotFoundError with advice where the course's data folder is missing.
     """
-    path = DATA / "tales.txt"
+    train, held_out = _read("tales.txt").split("\n* * *\n")
+    return train.strip() + "\n", held_out.strip() + "\n"
+
+
+def sunspots() -> tuple[Int[Tensor, " T"], Float[Tensor, " T"]]:
+    """The years from 1700 to 2008 and their mean sunspot numbers (origin: data/README.md), float64.
+
+    Raises FileNotFoundError as `tales` does.
+    """
+    rows = [line.split(",") for line in _read("sunspots.csv").split()[1:]]
+    years = torch.tensor([int(year) for year, _ in rows])
+    return years, torch.tensor([float(number) for _, number in rows], dtype=torch.float64)
+
+
+def _read(name: str) -> str:
+    path = DATA / name
     if not path.exists():
         raise FileNotFoundError(
-            f"{path.name} is missing: seqlib looks for the folder data/ beside the folder seqlib/. "
+            f"{name} is missing: seqlib looks for the folder data/ beside the folder seqlib/. "
             "Install the package from the course's folder with pip install -e ."
         )
-    train, held_out = path.read_text(encoding="ascii").split("\n* * *\n")
-    return train.strip() + "\n", held_out.strip() + "\n"
+    return path.read_text(encoding="ascii")
 
 
 def adding_problem(

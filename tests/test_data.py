@@ -1,5 +1,6 @@
 """The data sets are what their descriptions say."""
 
+import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
@@ -81,3 +82,11 @@ def test_adding_problem_depends_on_nothing_but_its_generator():
 def test_a_length_without_two_halves_is_refused(length):
     with pytest.raises(ValueError, match=f"^length must be at least 2, got {length}$"):
         adding_problem(sequences=5, length=length, generator=torch.Generator())
+
+
+def test_sunspots_are_those_of_the_committed_table():
+    years, numbers = data.sunspots()
+    assert years.tolist() == list(range(1700, 2009))
+    table = np.genfromtxt(data.DATA / "sunspots.csv", delimiter=",", names=True)
+    np.testing.assert_array_equal(numbers, table["sunspots"])
+    assert years[numbers.argmax()] == 1957  # the highest maximum of them all
