@@ -10,6 +10,9 @@ CHAPTERS = sorted(path.stem for path in NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
 
 # Which slider to move, by the explorer's name; None where there is none.
 SLIDERS = {
+    "shuffle_explorer": "Shuffled share",
+    "context_explorer": "Context length",
+    "forecast_explorer": "Horizon",
     "hello_explorer": "Step",
     "sampling_explorer": "Temperature",
     "wiring_explorer": None,
