@@ -181,6 +181,11 @@ def test_the_colours_are_the_surprisal_of_the_held_out_text_at_every_context_len
         assert f"Context length {order}," in alternative(explorer)
 
 
+def test_in_front_of_the_colours_are_the_letters_and_nothing_else():
+    explorer = context_explorer()
+    assert explorer.foreground.value.count("<path") == len(explorer.trace.text)
+
+
 def test_longer_contexts_fit_the_training_part_ever_better_and_the_held_out_part_only_for_a_while():
     trace = context_explorer().trace
     assert (trace.train.diff() < -0.3).all()

@@ -220,7 +220,9 @@ def draw_surprisal(ax: Axes, text: str, *, columns: int = 36, top: float | int =
     )
     assert bar.solids is not None  # that is for contour lines
     bar.solids.set_edgecolor("face")  # or SVG viewers show hairlines between the colours
-    ax.axis("off")
+    ax.grid(False)
+    ax.set(xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
     rows, at = np.array(places).T
     return SurprisalArtists(cells, rows, at)
 
