@@ -144,6 +144,17 @@ def test_a_legend_lies_over_moving_lines_and_the_grid_under_them():
     assert not any(artist.get_animated() for artist in (*ax.spines.values(), ax.get_legend()))
 
 
+def test_axes_that_are_switched_off_stay_off_over_what_moves():
+    figure, ax = new_figure(5, 3)
+    image = ax.imshow([[0, 1]])  # images lie under the axis and the spines
+    ax.spines[:].set_edgecolor(RED)
+    ax.axis("off")
+    explorer = Explorer(
+        lambda x: x, lambda *_: None, figure=figure, artists=image, describe=str, x=IntSlider(description="x")
+    )
+    assert explorer.foreground.value == "" or RED.lower() not in explorer.foreground.value
+
+
 @pytest.mark.parametrize(
     "change",
     [

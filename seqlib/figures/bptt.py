@@ -14,9 +14,7 @@ import torch
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
-from matplotlib.colorbar import Colorbar
 from matplotlib.colors import LinearSegmentedColormap, LogNorm
-from matplotlib.image import AxesImage
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
@@ -24,7 +22,7 @@ from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, PercentFor
 from torch import Tensor
 
 from seqlib.bptt import GradientFlow, Truncation, cliff_loss
-from seqlib.figures.common import axes_or_new
+from seqlib.figures.common import add_colorbar, axes_or_new
 from seqlib.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, RED
 from seqlib.untrained import DepthStatistics
 
@@ -212,7 +210,7 @@ def draw_cliff(
         vmin=0,
         vmax=0.5,
     )
-    _add_colorbar(image, label="loss")
+    add_colorbar(image, ax, label="loss")
     ax.grid(False)
     paths, ends = [], []
     for k, (dashes, marker, color) in enumerate(_PATHS[:number]):
@@ -281,7 +279,7 @@ def draw_truncation(axes: Iterable[Axes], trace: Truncation) -> TruncationArtist
     largest = 10.0 ** math.ceil(trace.reach.max().log10())
     scale = LogNorm(largest * 1e-5, largest)
     image = left.imshow(reach.numpy(), norm=scale, extent=(0.5, T + 0.5, T + 0.5, 0.5), aspect="auto")
-    _add_colorbar(image, extend="min").minorticks_off()
+    add_colorbar(image, left, extend="min").minorticks_off()
     left.set_title(r"$\|\partial L_t/\partial h_k\|$")
     lost = PolyCollection([], facecolor="white", alpha=0.8, edgecolor="none", zorder=2)
     left.add_collection(lost, autolim=False)
@@ -419,14 +417,6 @@ def _set_decades(ax: Axes, bottom: int, top: int) -> None:
     ax.yaxis.set_major_locator(FixedLocator([10.0**power for power in range(-100, 101, step)]))
     ax.yaxis.set_minor_locator(NullLocator())
     ax.set_ylim(10.0**bottom, 10.0**top)
-
-
-def _add_colorbar(image: AxesImage, **kwargs: Any) -> Colorbar:
-    """Beside the image's axes; its colours overlap a little, or SVG viewers show hairlines between them."""
-    bar = image.axes.figure.colorbar(image, ax=image.axes, **kwargs)
-    assert bar.solids is not None  # that is for contour lines
-    bar.solids.set_edgecolor("face")
-    return bar
 
 
 def _legend_above(ax: Axes, *, ncols: int = 4, **kwargs: Any) -> Legend:

@@ -1,11 +1,14 @@
 """Figures that several chapters need: training curves, accuracy along a sequence, grids of small images."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from torch import Tensor
@@ -20,6 +23,14 @@ _MARKERS = ("o", "s", "^", "D", "v", "P")
 def axes_or_new(ax: Axes | None, *, width: float = 6.5, height: float = 3.6) -> Axes:
     """`ax`, or the axes of a new figure of `width` by `height` inches that the notebook will show."""
     return plt.subplots(figsize=(width, height), layout="constrained")[1] if ax is None else ax
+
+
+def add_colorbar(mappable: ScalarMappable, ax: Axes, **kwargs: Any) -> Colorbar:
+    """Beside the axes; its colours overlap a little, or SVG viewers show hairlines between them."""
+    bar = ax.figure.colorbar(mappable, ax=ax, **kwargs)
+    assert bar.solids is not None  # that is for contour lines
+    bar.solids.set_edgecolor("face")
+    return bar
 
 
 def ink_on(colour: Sequence[float] | np.ndarray) -> str:

@@ -19,7 +19,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import FixedLocator, NullLocator
 from torch import Tensor
 
-from seqlib.figures.common import axes_or_new
+from seqlib.figures.common import add_colorbar, axes_or_new
 from seqlib.figures.rnn import visible, wrapped
 from seqlib.figures.style import BLACK, BLUE, GREY, ORANGE, RED
 
@@ -215,11 +215,9 @@ def draw_surprisal(ax: Axes, text: str, *, columns: int = 36, top: float | int =
     for row, column in places:
         letter = ax.text(column, row, lines[row][column], ha="center", va="center_baseline", fontsize=13)
         letter.set(family=_MONO, parse_math=False, in_layout=False)
-    bar = ax.figure.colorbar(
-        cells, ax=ax, location="bottom", extend="max", label="bits: −log₂ p", shrink=0.6, aspect=30, pad=0.02
+    add_colorbar(
+        cells, ax, location="bottom", extend="max", label="bits: −log₂ p", shrink=0.6, aspect=30, pad=0.02
     )
-    assert bar.solids is not None  # that is for contour lines
-    bar.solids.set_edgecolor("face")  # or SVG viewers show hairlines between the colours
     ax.grid(False)
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set_visible(False)

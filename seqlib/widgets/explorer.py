@@ -244,7 +244,8 @@ def _in_front_of(moving: list[Artist]) -> list[Artist]:
     front: list[Artist] = []
     for ax in dict.fromkeys(artist.axes for artist in moving if artist.axes):
         top = max(artist.get_zorder() for artist in moving if artist.axes is ax)
-        others = (child for child in ax.get_children() if child is not ax.patch and child not in moving)
+        hidden = [ax.patch] if ax.axison else [ax.patch, ax.xaxis, ax.yaxis, *ax.spines.values()]
+        others = (child for child in ax.get_children() if child not in hidden and child not in moving)
         front += (child for child in others if child.get_zorder() > top)
     return sorted(front, key=_drawing_order)
 
