@@ -4,7 +4,7 @@ Dimensions: B batch, T time, E input features, H hidden, V vocabulary, L layers,
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -41,6 +41,12 @@ class RNNCell(nn.Module):
         """A zero state for a batch like `x`, with its dtype and device."""
         return x.new_zeros(len(x), self.hidden_size)
 
+    def copy_torch(self, W_ih: Tensor, W_hh: Tensor, b_ih: Tensor, b_hh: Tensor) -> None:
+        """Take over the weights of an `nn.RNN`'s layer."""
+        self.x_to_h.weight.copy_(W_ih)
+        self.h_to_h.weight.copy_(W_hh)
+        self.x_to_h.bias.copy_(b_ih + b_hh)  # two biases that are only ever added to each other
+
     def unroll(
         self,
         x: Float[Tensor, "B T E"],
@@ -55,26 +61,51 @@ class RNNCell(nn.Module):
         is handed on unchanged.
         """
         # The input's share of all steps at once; only the recurrent share has to wait for its turn.
-        # unbind, because indexing [:, t] in the loop makes the backward pass quadratic in T.
-        inputs = self.x_to_h(x).unbind(1)  # T times (B, H)
-        steps = range(len(inputs))
+        inputs = self.x_to_h(x)
         W_hh = self.h_to_h.weight.mT
-        states = list(inputs)
-        for t in reversed(steps) if reverse else steps:
-            new = self.activation(torch.addmm(inputs[t], h, W_hh))
-            h = new if present is None else torch.where(present[:, t, None], new, h)
-            states[t] = h
-        return torch.stack(states, 1), h
+
+        def step(a: Tensor, h: Tensor) -> Tensor:
+            return self.activation(torch.addmm(a, h, W_hh))
+
+        return step_by_step(step, inputs, h, reverse=reverse, present=present)
 
 
-class RNN(nn.Module):
-    """A stack of recurrent layers, read in one or both directions; the counterpart of `torch.nn.RNN`.
+def step_by_step(
+    step: Callable[[Tensor, Tensor], Tensor],
+    inputs: Float[Tensor, "B T G"],
+    h: Float[Tensor, "B H"],
+    *,
+    reverse: bool,
+    present: Bool[Tensor, "B T"] | None,
+) -> tuple[Float[Tensor, "B T H"], Float[Tensor, "B H"]]:
+    """The loop over time, h = step(inputs of one step, h): all states, and the last one computed."""
+    # unbind, because indexing [:, t] in the loop makes the backward pass quadratic in T.
+    each = inputs.unbind(1)  # T times (B, G)
+    steps = range(len(each))
+    states = list(each)
+    for t in reversed(steps) if reverse else steps:
+        new = step(each[t], h)
+        h = new if present is None else torch.where(present[:, t, None], new, h)
+        states[t] = h
+    return torch.stack(states, 1), h
 
-    Bidirectional layers (Schuster and Paliwal, 1997) concatenate the states of both directions.
+
+class Layers(nn.Module):
+    """Recurrent cells in layers, each read in one or both directions: what RNN, GRU and LSTM share.
+
+    `cell(input_size, hidden_size)` makes one cell. Bidirectional layers (Schuster and Paliwal, 1997)
+    concatenate the states of both directions.
     """
 
+    cells: list[Any]
+
     def __init__(
-        self, input_size: int, hidden_size: int, num_layers: int = 1, bidirectional: bool = False
+        self,
+        cell: Callable[[int, int], nn.Module],
+        input_size: int,
+        hidden_size: int,
+        num_layers: int,
+        bidirectional: bool,
     ) -> None:
         super().__init__()
         check_sizes(input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
@@ -84,25 +115,97 @@ class RNN(nn.Module):
         self.num_directions = 2 if bidirectional else 1
         sizes = [input_size] + [hidden_size * self.num_directions] * (num_layers - 1)
         # Layer by layer, in each layer forward, then backward.
-        self.cells: list[RNNCell] = nn.ModuleList(  # type: ignore[assignment]  # it can't say what it holds
-            RNNCell(size, hidden_size) for size in sizes for _ in range(self.num_directions)
+        self.cells = nn.ModuleList(  # type: ignore[assignment]  # it can't say what it holds
+            cell(size, hidden_size) for size in sizes for _ in range(self.num_directions)
         )
+
+    def copy_torch(self, module: nn.RNNBase) -> None:
+        """Take over the weights of torch's counterpart, their dtype and their device."""
+        self.to(module.all_weights[0][0])
+        with torch.no_grad():
+            for cell, weights in zip(self.cells, module.all_weights, strict=True):
+                cell.copy_torch(*weights)
+
+    def read(
+        self, x: Tensor | PackedSequence, **first: Tensor | None
+    ) -> tuple[Tensor | PackedSequence, tuple[Tensor, ...]]:
+        """The last layer's states, and what every layer and direction ends with, for each part of the state.
+
+        `first` names those parts (h_0, for an LSTM also c_0) and holds what to start from: (L*D, B, H),
+        or None for zero. Raises ValueError where sizes don't fit the network.
+        """
+        if not isinstance(x, PackedSequence):
+            return self._run(x, self._first_state(first, x, batch=len(x)), present=None)
+
+        # A packed sequence is sorted by length; its own two index tensors lead there and back.
+        state = self._first_state(first, x.data, batch=int(x.batch_sizes[0]))
+        if x.sorted_indices is not None:
+            state = tuple(part[:, x.sorted_indices] for part in state)
+        padded, lengths = pad_packed_sequence(PackedSequence(x.data, x.batch_sizes), batch_first=True)
+        present = torch.arange(padded.shape[1]) < lengths[:, None]  # (B, T)
+        output, last = self._run(padded, state, present=present.to(padded.device))
+        if x.unsorted_indices is not None:
+            last = tuple(part[:, x.unsorted_indices] for part in last)
+        data = pack_padded_sequence(output, lengths, batch_first=True).data
+        return PackedSequence(data, x.batch_sizes, x.sorted_indices, x.unsorted_indices), last
+
+    def _first_state(self, first: dict[str, Tensor | None], x: Tensor, *, batch: int) -> tuple[Tensor, ...]:
+        shape = (self.num_layers * self.num_directions, batch, self.hidden_size)
+        for name, part in first.items():
+            if part is not None and part.shape != shape:
+                raise ValueError(f"{name} must have shape (L*D, B, H) = {shape}, got {tuple(part.shape)}")
+        return tuple(x.new_zeros(shape) if part is None else part for part in first.values())
+
+    def _run(
+        self,
+        x: Float[Tensor, "B T E"],
+        first: tuple[Float[Tensor, "LD B H"], ...],
+        *,
+        present: Bool[Tensor, "B T"] | None,
+    ) -> tuple[Float[Tensor, "B T DH"], tuple[Float[Tensor, "LD B H"], ...]]:
+        if x.ndim != 3 or x.shape[2] != self.input_size or x.shape[1] == 0:
+            raise ValueError(f"x must have shape (B, T, {self.input_size}) with T > 0, got {tuple(x.shape)}")
+        last = []
+        for layer in range(self.num_layers):
+            read = []
+            for direction in range(self.num_directions):
+                k = layer * self.num_directions + direction
+                state = tuple(part[k] for part in first)
+                # A cell takes and returns its state as it is: h, or the pair (h, c).
+                states, state = self.cells[k].unroll(
+                    x, state if len(state) > 1 else state[0], reverse=direction == 1, present=present
+                )
+                read.append(states)
+                last.append(state if isinstance(state, tuple) else (state,))
+            x = torch.cat(read, -1)  # (B, T, D*H)
+        return x, tuple(torch.stack(part) for part in zip(*last, strict=True))
+
+
+class RNN(Layers):
+    """A stack of recurrent layers, read in one or both directions; the counterpart of `torch.nn.RNN`."""
+
+    cells: list[RNNCell]
+
+    def __init__(
+        self, input_size: int, hidden_size: int, num_layers: int = 1, bidirectional: bool = False
+    ) -> None:
+        super().__init__(RNNCell, input_size, hidden_size, num_layers, bidirectional)
 
     @classmethod
     def from_torch(cls, module: nn.RNN) -> "RNN":
         """The same network as a `torch.nn.RNN`, with its weights copied.
 
-        Raises ValueError for ReLU, dropout or missing biases.
+        Raises ValueError for another module, ReLU, dropout or missing biases.
         """
-        if module.nonlinearity != "tanh" or module.dropout or not module.bias:
+        if (
+            not isinstance(module, nn.RNN)
+            or module.nonlinearity != "tanh"
+            or module.dropout
+            or not module.bias
+        ):
             raise ValueError("module must be an nn.RNN with tanh, bias and no dropout, got " + repr(module))
         ours = cls(module.input_size, module.hidden_size, module.num_layers, module.bidirectional)
-        ours.to(module.all_weights[0][0].dtype)
-        with torch.no_grad():
-            for cell, (W_ih, W_hh, b_ih, b_hh) in zip(ours.cells, module.all_weights, strict=True):
-                cell.x_to_h.weight.copy_(W_ih)
-                cell.h_to_h.weight.copy_(W_hh)
-                cell.x_to_h.bias.copy_(b_ih + b_hh)  # two biases that are only ever added to each other
+        ours.copy_torch(module)
         return ours
 
     def forward(
@@ -113,53 +216,8 @@ class RNN(nn.Module):
         A `PackedSequence` (sequences of several lengths) gives a `PackedSequence`. Raises ValueError
         where the sizes of `x` or `h_0` don't fit the network.
         """
-        if isinstance(x, PackedSequence):
-            return self._forward_packed(x, self._initial_state(h_0, x.data, batch=int(x.batch_sizes[0])))
-        return self._run(x, self._initial_state(h_0, x, batch=len(x)), present=None)
-
-    def _initial_state(
-        self, h_0: Float[Tensor, "LD B H"] | None, x: Tensor, *, batch: int
-    ) -> Float[Tensor, "LD B H"]:
-        shape = (self.num_layers * self.num_directions, batch, self.hidden_size)
-        if h_0 is None:
-            return x.new_zeros(shape)
-        if h_0.shape != shape:
-            raise ValueError(f"h_0 must have shape (L*D, B, H) = {shape}, got {tuple(h_0.shape)}")
-        return h_0
-
-    def _forward_packed(
-        self, x: PackedSequence, h_0: Float[Tensor, "LD B H"]
-    ) -> tuple[PackedSequence, Float[Tensor, "LD B H"]]:
-        # A packed sequence is sorted by length; its own two index tensors lead there and back.
-        if x.sorted_indices is not None:
-            h_0 = h_0[:, x.sorted_indices]
-        padded, lengths = pad_packed_sequence(PackedSequence(x.data, x.batch_sizes), batch_first=True)
-        present = torch.arange(padded.shape[1]) < lengths[:, None]  # (B, T)
-        output, h_n = self._run(padded, h_0, present=present.to(padded.device))
-        if x.unsorted_indices is not None:
-            h_n = h_n[:, x.unsorted_indices]
-        data = pack_padded_sequence(output, lengths, batch_first=True).data
-        return PackedSequence(data, x.batch_sizes, x.sorted_indices, x.unsorted_indices), h_n
-
-    def _run(
-        self,
-        x: Float[Tensor, "B T E"],
-        h_0: Float[Tensor, "LD B H"],
-        *,
-        present: Bool[Tensor, "B T"] | None,
-    ) -> tuple[Float[Tensor, "B T DH"], Float[Tensor, "LD B H"]]:
-        if x.ndim != 3 or x.shape[2] != self.input_size or x.shape[1] == 0:
-            raise ValueError(f"x must have shape (B, T, {self.input_size}) with T > 0, got {tuple(x.shape)}")
-        last = []
-        for layer in range(self.num_layers):
-            read = []
-            for direction in range(self.num_directions):
-                k = layer * self.num_directions + direction
-                states, h = self.cells[k].unroll(x, h_0[k], reverse=direction == 1, present=present)
-                read.append(states)
-                last.append(h)
-            x = torch.cat(read, -1)  # (B, T, D*H)
-        return x, torch.stack(last)
+        output, (h_n,) = self.read(x, h_0=h_0)
+        return output, h_n
 
 
 class CharOutput(NamedTuple):
