@@ -2,10 +2,10 @@
 # # 1 The probability of a sequence
 #
 # "The miller said nothing" is a likelier thing to read than "nothing said miller the", and much likelier than
-# the same letters in any order. Everybody agrees on that. But what is the probability of a sentence, when
-# hardly any sentence is ever said twice? This chapter makes the question precise, answers it three times with
-# models of growing memory, and finds out where each answer stops being good. Every later chapter, up to the
-# Transformer, is another answer to the same question.
+# the same letters in a random order. Everybody agrees on that. But what is the probability of a sentence,
+# when hardly any sentence is ever said twice? This chapter makes the question precise, answers it by
+# counting, by a weighted sum and by a state, and finds out where each answer stops being good. Every later
+# chapter, up to the Transformer, is another answer to the same question.
 #
 # After this chapter you can write the probability of a sequence as a product and compute it without
 # underflow, fit n-gram models and autoregressions, measure them on what they haven't seen, and say what a
@@ -15,6 +15,7 @@
 # an hour, with the exercises an hour and a half. All cells together run in a quarter of a minute.
 
 # %%
+import math
 from collections import Counter
 from itertools import product
 
@@ -34,8 +35,8 @@ style.use()
 # %% [markdown]
 # ## What the order knows
 #
-# Here are the sunspots that astronomers counted in each year since 1700, and the same numbers in a random
-# order.
+# Here is how spotted the sun was in each year since 1700, as astronomers have counted it (a yearly mean of
+# the *sunspot number*), and the same numbers in a random order.
 
 # %%
 years, sunspots = data.sunspots()
@@ -64,7 +65,7 @@ by_chance = [
     for _ in range(500)
 ]
 print(f"in the order of time: {real:.2f}")
-print("in 500 random orders: all between -0.3 and 0.3")
+print(f"in 500 random orders: from {min(by_chance):.2f} to {max(by_chance):.2f}")
 assert real > 0.8 and max(map(abs, by_chance)) < 0.3
 
 # %% [markdown]
@@ -111,10 +112,10 @@ print("from right to left it is the same")
 # because a model of what comes next can also write.
 #
 # There is a price. The last factor is conditioned on everything before it, and there are $V^{T-1}$ different
-# pasts. With 60 characters and a text of 20 this is $60^{19}$, a number of 34 digits. No past would ever be
-# seen twice. So the past has to be cut, or summarised, and that is where models differ.
+# pasts. With 60 characters and a text of 20 this is $60^{19}$, a number of 34 digits. Hardly any past would
+# ever be seen twice. So the past has to be cut, or summarised, and that is where models differ.
 #
-# ## Logarithms, for once because we must
+# ## Logarithms, by necessity
 #
 # First a practical matter. Take the simplest cut, where the next symbol depends on the last one only (a
 # *Markov chain*), and multiply.
@@ -164,28 +165,28 @@ assert set(after_q) == {"u"}
 
 # %% [markdown]
 # Dividing each count by the sum of its row gives $p(x_t \mid x_{t-1})$. With a longer context it is the same,
-# with more rows. `NGram` counts them all, for any context length, which is also called the *order* of the
-# model.
+# with more rows. A run of $n$ characters is an *n-gram*, where $n$ counts the predicted character too: a
+# context of one makes a bigram model, a context of two a trigram model. `NGram` counts them all, for any
+# length of the context, which it calls the *order* of the model.
 
 # %%
 from seqlib.probability import NGram
 from seqlib.vocab import Vocabulary
 
-characters = Vocabulary(text + held_out_text)
+characters = Vocabulary(text)
 train, held_out = characters.encode(text), characters.encode(held_out_text)
 V = len(characters)
 
 bigram = NGram(train, order=1, vocabulary_size=V)
-t, h = characters.encode("th")
 by_counting = pairs["t", "h"] / sum(after_t.values())
-by_the_class = bigram.log_probs(torch.stack([t, h]), smoothing=0).exp().item()
+by_the_class = bigram.log_probs(characters.encode("th"), smoothing=0).exp().item()
 print(f"p(h | t) = {by_counting:.3f}")
 assert abs(by_counting - by_the_class) < 1e-12
 
 # %% [markdown]
 # What was never counted has probability zero, and a single zero makes the probability of the whole text zero.
-# A text that isn't the training text always has some. The crudest remedy is *additive smoothing*: pretend
-# that everything has been seen $\alpha$ times before the counting began,
+# A text that isn't the training text nearly always has some. The crudest remedy is *additive smoothing*:
+# pretend that everything has been seen $\alpha$ times before the counting began,
 #
 # $$ p(x \mid c) = \frac{\text{count}(c, x) + \alpha}{\text{count}(c) + \alpha V} . $$
 #
@@ -204,9 +205,9 @@ check.smoothed_conditional(smoothed_conditional)
 # ## How good is a model of text?
 #
 # A model is good if it finds likely what really comes. The mean of $-\log p$ over the characters of a text is
-# the *cross-entropy*. Its exponential is easier to picture: the *perplexity* is the number of equally likely
-# characters among which the model is undecided, on average. Whoever knows nothing about 60 characters has
-# perplexity 60.
+# the *cross-entropy*, counted in *bits* where the logarithm has base 2. Its exponential is easier to picture:
+# the *perplexity* is the number of equally likely characters among which the model is undecided, on average.
+# Whoever knows nothing about 60 characters has perplexity 60, or 5.9 bits a character.
 #
 # **Exercise: perplexity.**
 
@@ -245,28 +246,30 @@ assert on_train == sorted(on_train, reverse=True)
 best_context.compare(min(range(6), key=lambda order: on_held_out[order]))
 
 # %% [markdown]
-# On the text that was counted, a longer context is always better. On the other text it is better up to three
-# characters, and then it gets worse: with a context of five the model has learnt the training part by heart
-# rather than English. The reason can be counted too. How many of the held-out contexts did the model never
-# see?
+# With so little smoothing, on the text that was counted a longer context is always better. On the other text
+# it is better up to three characters, and then it gets worse: with a context of five the model has learnt the
+# training part by heart rather than English. Where it goes wrong can be counted too.
 
 # %%
 for order in (1, 3, 5):
-    seen = {text[i : i + order] for i in range(len(text) - order)}
-    contexts = [held_out_text[i : i + order] for i in range(len(held_out_text) - order)]
-    new = sum(context not in seen for context in contexts) / len(contexts)
+    runs = Counter(text[i : i + order + 1] for i in range(len(text) - order))
+    contexts = {run[:-1] for run in runs}
+    asked = [held_out_text[i : i + order + 1] for i in range(len(held_out_text) - order)]
+    unseen = sum(run[:-1] not in contexts for run in asked) / len(asked)
+    surprised = sum(run[:-1] in contexts and run not in runs for run in asked) / len(asked)
     print(
-        f"context length {order}: {models[order].number_of_contexts:6} contexts counted, "
-        f"{100 * new:4.1f} % of the held-out ones never seen"
+        f"context {order}: {len(contexts):6} contexts counted; of the held-out characters, {100 * unseen:4.1f} % "
+        f"in a context never seen, {100 * surprised:4.1f} % new in one that was"
     )
 
 # %% [markdown]
-# In a context that was never seen, all 60 characters are equally likely to the model. More text would help,
-# and helps only slowly: with each character more of context there are many times as many contexts to see.
-# This is the wall that n-grams run into, and the reason for all that follows in this course.
+# In a context that was never seen, all 60 characters are equally likely to the model. Worse is a context that
+# was seen once or twice, and then is followed by something else: there the model is sure of itself, and
+# wrong. More text would help, but slowly, since there are 60 times as many possible contexts with each
+# character more. This is the wall that n-grams run into, and the reason for all that follows in this course.
 #
-# Play with **Context length** and **Smoothing**. Is there a smoothing for which a context of five is the
-# best?
+# Play with **Context length** and **Smoothing**. On the right, the darker a character's cell, the more it
+# surprised the model. Is there a smoothing for which a context of five is the best?
 
 # %%
 from seqlib.widgets.probability import context_explorer
@@ -274,8 +277,45 @@ from seqlib.widgets.probability import context_explorer
 context_explorer()
 
 # %% [markdown]
-# Now the opening question can be answered with numbers. How undecided is the model with a context of two,
-# when the characters of the held-out tales come in a random order?
+# There is none.
+
+# %%
+smoothings = (0.0001, 0.001, 0.01, 0.1, 1.0, 10.0)
+best = {}
+for smoothing in smoothings:
+    found = [perplexity_of(model.log_probs(held_out, smoothing=smoothing)) for model in models]
+    best[smoothing] = found.index(min(found))
+    print(f"smoothing {smoothing:6}: best with a context of {best[smoothing]}, perplexity {min(found):5.2f}")
+assert best[0.01] == 3 and max(best.values()) == 3
+
+# %% [markdown]
+# With much smoothing the long contexts drown, with hardly any they are too sure of themselves. Three
+# characters are as far as 64 thousand characters of text can carry this method.
+#
+# Now the opening question can be answered. Here is the trigram model, with a context of two, on the miller.
+
+# %%
+trigram = models[2]
+
+
+def log10_probability(sentence):
+    """At the beginning of a paragraph: after two line breaks."""
+    return trigram.log_probs(characters.encode("\n\n" + sentence), smoothing=0.01).sum().item() / math.log(10)
+
+
+sentence = "The miller said nothing"
+letters = list(sentence)
+mixed = ["".join(letters[i] for i in torch.randperm(len(letters), generator=generator)) for _ in range(1000)]
+print(f"The miller said nothing: 10^{log10_probability(sentence):.1f}")
+print(f"nothing said miller the: 10^{log10_probability('nothing said miller the'):.1f}")
+print(f"the likeliest of 1000 random orders of its letters: 10^{max(map(log10_probability, mixed)):.1f}")
+assert sentence not in text
+assert log10_probability(sentence) > log10_probability("nothing said miller the") + 2
+assert log10_probability(sentence) > max(map(log10_probability, mixed)) + 10
+
+# %% [markdown]
+# A sentence that the model has never seen has a probability, and the order of its words and letters is most
+# of it. What does order matter for the whole of the held-out tales?
 
 # %%
 order_matters = Prediction(
@@ -286,23 +326,24 @@ order_matters
 
 # %%
 trigram = models[2]
-in_order = perplexity_of(trigram.log_probs(held_out, smoothing=0.01))
-at_random = torch.tensor(
-    [
-        perplexity_of(
-            trigram.log_probs(held_out[torch.randperm(len(held_out), generator=generator)], smoothing=0.01)
-        )
-        for _ in range(20)
-    ]
-)
-print(f"in order: {in_order:.2f}")
-print("in 20 random orders: all between 280 and 400")
-assert 280 < at_random.min() and at_random.max() < 400
-order_matters.compare(round(at_random.median().item(), -1), within=1.5)
+orders = [held_out[torch.randperm(len(held_out), generator=generator)] for _ in range(20)]
+for smoothing in (0.01, 1.0, 10.0):
+    in_order = perplexity_of(trigram.log_probs(held_out, smoothing=smoothing))
+    at_random = [perplexity_of(trigram.log_probs(tokens, smoothing=smoothing)) for tokens in orders]
+    print(
+        f"smoothing {smoothing:5}: in order {in_order:5.2f}, "
+        f"in 20 random orders from {min(at_random):.0f} to {max(at_random):.0f}"
+    )
+    assert min(at_random) > 3 * in_order
+    if smoothing == 0.01:
+        typical = sorted(at_random)[10]
+order_matters.compare(round(typical, -1), within=1.5)
 
 # %% [markdown]
-# More than 60, and so worse than knowing nothing: the model is sure of itself and wrong, because it takes
-# what it sees for English. Shuffle a little, shuffle more:
+# With little smoothing, more than 60, and so worse than knowing nothing: the model takes what it sees for
+# English, is sure of itself and wrong. With much smoothing it is careful, and knows little. In order it does
+# better by far in each case. Shuffle a little, shuffle more; here perplexity is given in bits, its logarithm
+# of base 2.
 
 # %%
 from seqlib.widgets.probability import shuffle_explorer
@@ -318,8 +359,8 @@ shuffle_explorer()
 # $$ x_t = b + w_1 x_{t-1} + w_2 x_{t-2} + \dots + w_\tau x_{t-\tau} + \text{noise}, $$
 #
 # an *autoregression* of order $\tau$, AR($\tau$). Udny Yule (1927) invented it for this very series. Fitting
-# it is a least-squares problem. The rows of its matrix are pieces of the series, and the one thing that can
-# go wrong is to put the answer among the questions.
+# it is a least-squares problem. The rows of its matrix are pieces of the series, and the worst that can
+# happen is that the answer gets among the questions.
 #
 # **Exercise: the design matrix.**
 
@@ -347,6 +388,12 @@ def rmse(values):
     return values.square().mean().sqrt().item()
 
 
+# Least squares by hand for order 2, and the same by the package.
+X = torch.stack([past[1:-1], past[:-2], torch.ones(len(past) - 2)], 1)
+by_hand = torch.linalg.lstsq(X, past[2:, None]).solution[:, 0]
+ar2 = fit_autoregression(past, 2)
+torch.testing.assert_close(by_hand, torch.cat([ar2.weights, torch.tensor([ar2.intercept])]))
+
 print(f"always the mean of the past:   error {rmse(future - past.mean()):.1f}")
 print(f"next year will be as this one: error {rmse(future - sunspots[start - 1 : -1]):.1f}")
 one_step = {}
@@ -359,12 +406,12 @@ assert one_step[9] < one_step[2] < one_step[1] < rmse(future - past.mean())
 # %% [markdown]
 # Two past values are much better than one. One value says how high the curve is, two say also whether it is
 # on its way up or down. Keep this in mind; we come back to it. (With one value the forecast is hardly better
-# than the naive one. Nine, which is close to a cycle of eleven years, do better still.)
+# than the naive one. Nine do a little better still.)
 #
 # ## Find the flaw: a century foretold
 #
 # Here is a picture as it can be found in many places. A model was fitted on the past and then *predicts the
-# next hundred years*, with impressive agreement.
+# next hundred years*, with impressive agreement. What is wrong with it?
 
 # %%
 ar9 = fit_autoregression(past, 9)
@@ -377,9 +424,9 @@ ax.set(xlabel="year", ylabel="sunspots")
 _ = ax.legend(loc="upper left")
 
 # %% [markdown]
-# What is wrong with the claim? Each point of the dashed line was computed from the *true* values of the nine
-# years before it. It is a hundred and nine forecasts of one year, not one forecast of a century. For that,
-# the model has to live on its own forecasts.
+# Each point of the dashed line was computed from the *true* values of the nine years before it. It is a
+# hundred and nine forecasts of one year, not one forecast of a century. For that, the model has to live on
+# its own forecasts.
 
 # %%
 alone = ar9.forecast(past, horizon=len(future))
@@ -388,16 +435,35 @@ ax.plot(years[start:], future, color=style.GREY, label="counted")
 ax.plot(years[start:], alone, "--", color=style.RED, label="foretold in 1899")
 ax.set(xlabel="year", ylabel="sunspots")
 ax.legend(loc="upper left")
-print(f"error of the first 10 years: {rmse(future[:10] - alone[:10]):.0f}")
-print(f"error of the last 50 years:  {rmse(future[-50:] - alone[-50:]):.0f}")
-print(f"always the mean:             {rmse(future[-50:] - past.mean()):.0f}")
-assert rmse(future[-50:] - alone[-50:]) > 2 * rmse(future[:10] - alone[:10])
+for name, part in (("first 10", slice(10)), ("last 50", slice(-50, None))):
+    print(
+        f"{name} years: error {rmse(future[part] - alone[part]):.0f}, of the mean {rmse(future[part] - past.mean()):.0f}"
+    )
 assert alone[-20:].std() < 0.2 * alone[:20].std()
 
 # %% [markdown]
-# For a cycle or two the forecast is good. Then its swings die down, and it says what the mean says. Nothing
-# is broken: the further away a year is, the less the present tells about it, and the best forecast under
-# ignorance is the mean. Choose an **Order** and a **Horizon**, and see how the error grows between the two.
+# Its swings drift, and then they die down to the mean of the past. From this start it isn't better than the
+# mean even in the first ten years. One start is an anecdote, so here are 23, each with a fit on the years
+# before it.
+
+# %%
+ahead = []  # squared errors of (forecast, mean) in each of the 44 years after a start
+for first in range(1850, 1961, 5):
+    k = first - 1700
+    truth = sunspots[k : k + 44]
+    forecast = fit_autoregression(sunspots[:k], 9).forecast(sunspots[:k], horizon=44)
+    ahead.append(torch.stack([(truth - forecast) ** 2, (truth - sunspots[:k].mean()) ** 2]))
+by_cycle = torch.stack(ahead).view(len(ahead), 2, 4, 11).mean((0, 3)).sqrt()  # (2, 4): four times 11 years
+for cycle in range(4):
+    forecast_error, mean_error = by_cycle[:, cycle].tolist()
+    print(f"cycle {cycle + 1} after the start: error {forecast_error:.0f}, of the mean {mean_error:.0f}")
+assert by_cycle[0, 0] < 0.75 * by_cycle[1, 0] and by_cycle[0, 3] > 0.9 * by_cycle[1, 3]
+
+# %% [markdown]
+# For a cycle the forecast is worth a third of the error, after three it is worth next to nothing. Nothing is
+# broken: the further away a year is, the less the present tells about it, and the best forecast under
+# ignorance is the mean. Choose a **Horizon**, and see how the error grows with it. With an **Order** of 1 and
+# five years ahead it is even worse than the mean. Why? (Five years are half a cycle.)
 
 # %%
 from seqlib.widgets.probability import forecast_explorer
@@ -420,9 +486,10 @@ forecast_explorer()
 # %%
 from seqlib.probability import state_space_run
 
-angle = torch.tensor(0.3, dtype=torch.float64)
-turn = torch.stack([torch.stack([angle.cos(), angle.sin()]), torch.stack([-angle.sin(), angle.cos()])])
-A = 0.99 * turn  # the state is (position, velocity); a little is lost to friction
+cos, sin = math.cos(0.3), math.sin(0.3)
+A = 0.99 * torch.tensor(
+    [[cos, sin], [-sin, cos]], dtype=torch.float64
+)  # of (position, velocity); 0.99: friction
 B = A @ torch.tensor([[0.0], [1.0]], dtype=torch.float64)  # a push changes the velocity, then it swings on
 C = torch.tensor([[1.0, 0.0]], dtype=torch.float64)  # the position is what we see
 
@@ -433,13 +500,26 @@ position = y[:, 0]
 fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2), width_ratios=(2, 1))
 left.plot(position[:200], color=style.BLUE)
 left.set(xlabel="step t", ylabel="position")
-near_zero = (position[:-1].abs() < 0.05 * position.std()).nonzero()[:, 0]
-right.hist(position[near_zero + 1], bins=24, color=style.ORANGE)
-_ = right.set(xlabel="next position", title="where it goes from position 0")
+middle = (position[1:-1].abs() < 0.05 * position.std()).nonzero()[
+    :, 0
+] + 1  # steps at which it hangs straight down
+goes_to, came_from_left = position[middle + 1], position[middle - 1] < 0
+right.hist(
+    [goes_to[came_from_left], goes_to[~came_from_left]],
+    bins=16,
+    stacked=True,
+    color=[style.BLUE, style.ORANGE],
+    label=["came from the left", "came from the right"],
+)
+right.set(xlabel="next position", title="from the middle")
+right.legend(fontsize=9)
+carries_on = ((goes_to > 0) == came_from_left).double().mean()
+assert carries_on > 0.75
 
 # %% [markdown]
-# From position 0 it goes left about as often as right. So the position isn't a Markov chain: the value before
-# doesn't tell all that the past can tell. How much of the next position can be foretold, from what?
+# In the middle, the position says nothing about which side comes next. Where the swing came from does: it
+# carries on. So the position isn't a Markov chain, since the value before doesn't tell all that the past can
+# tell. How much of the next position can be foretold, and from what?
 
 
 # %%
@@ -460,32 +540,33 @@ left_over = {
 }
 for known, share in left_over.items():
     print(f"{known + ':':40} {100 * share:5.2f} % remain unexplained")
-assert left_over["the position"] > 0.05 > 0.005 > left_over["two positions"]
+assert left_over["the position"] > 0.05 > 0.01 > left_over["two positions"]
 assert left_over["the state"] > 0.95 * left_over["the state, and all that came before it"]
 
 # %% [markdown]
-# One position leaves more than a twentieth of the variance open. The state leaves only what the next push
-# will do, and to add older states to it gains nothing: *in its state* the series is a Markov chain. Two
-# positions do as well as the state here, since how far the swing has come tells how fast it is. That is why
-# AR(2) did so much better than AR(1).
+# One position leaves nearly a tenth of the variance open. The state leaves only what the next push will do,
+# and to add older states to it gains nothing: *in its state* the series is a Markov chain, because the pushes
+# are independent of each other. Two positions do as well as the state here, since how far the swing has come
+# tells how fast it is. That is why AR(2) did so much better than AR(1).
 #
 # Often nobody can see the state. The sun shows its spots and not the magnetic field that makes them; a text
-# shows its words, and not what the writer means to say. Then one can still keep a summary of one's own, and
-# bring it up to date with every value that comes in,
+# shows its words, and not what the writer means to say. Then one can still keep a summary of one's own, a
+# *hidden state* $h_t$, and bring it up to date with every value that comes in. (From here on $x_t$ is again
+# what we see.)
 #
 # $$ h_t = g(h_{t-1}, x_t), \qquad\qquad p(x_{t+1} \mid x_1, \dots, x_t) \approx p(x_{t+1} \mid h_t) . $$
 #
-# This is a *latent autoregressive model*. It doesn't cut the past at all, and it has a fixed size. What is
-# missing is a way to find a good $g$.
+# This is a *latent autoregressive model*. The past isn't cut, and the summary keeps its size. What is missing
+# is a way to find a good $g$.
 #
 # ## What was measured
 #
-# The numbers of sunspots have a correlation of 0.82 with the year after, and none when they are shuffled. The
-# chain rule holds for every table, in both directions. Two thousand probabilities multiplied give zero. On
-# the text it was counted on, an n-gram model gets better with every character of context, on other text only
-# up to three. In random order the same text is worse than knowing nothing, twenty times of twenty. An
-# autoregression forecasts sunspots well for a year and hardly better than the mean for far years. A series
-# that isn't a Markov chain in its values can be one in its state.
+# Sunspot numbers have a correlation of 0.82 with the year after, and hardly any when they are shuffled. The
+# chain rule holds in both directions. Two thousand probabilities multiplied give zero. With little smoothing
+# an n-gram model of the text it was counted on gets better with every character of context, of other text
+# only up to three, and no smoothing makes five the best. A sentence never seen is likelier than a thousand
+# random orders of its letters. An autoregression forecasts sunspots well for a year, and after three cycles
+# no better than the mean. A series that isn't a Markov chain in its values can be one in its state.
 #
 # ## Further reading
 #

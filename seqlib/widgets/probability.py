@@ -165,7 +165,7 @@ def context_explorer() -> Explorer:
         describe=describe,
         length=IntSlider(description="Context length", value=2, min=0, max=len(models) - 1),
         smoothing=FloatLogSlider(
-            description="Smoothing", value=0.01, min=-3, max=1, step=0.25, readout_format=".3g"
+            description="Smoothing", value=0.01, min=-5, max=1, step=0.25, readout_format=".3g"
         ),
     )
 
