@@ -512,6 +512,7 @@ right.hist(
     label=["came from the left", "came from the right"],
 )
 right.set(xlabel="next position", title="from the middle")
+right.margins(y=0.4)  # room for the legend
 right.legend(fontsize=9)
 carries_on = ((goes_to > 0) == came_from_left).double().mean()
 assert carries_on > 0.75
