@@ -4,14 +4,14 @@ Everything is in float64, since gradients leave the range of float32.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from seqlib.bptt import Cell, GradientFlow, gradient_flow, spectral_radius
-from seqlib.gated import GRUCell, LSTMCell
+from seqlib.bptt import Cell, GradientFlow, gradient_flow, gradient_norms, spectral_radius
+from seqlib.gated import GRUCell, LSTMCell, lstm_backward
 from seqlib.rnn import RNNCell, check_sizes
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -32,13 +32,14 @@ def random_cell(
     orthogonal: bool = False,
     activation: str = "tanh",
     forget_bias: float = 1.0,
+    input_bias: float = 0.0,
     generator: torch.Generator,
 ) -> Cell:
     """An untrained cell in float64 whose recurrent matrix (each gate's, if it has gates) has a chosen size.
 
     kind: "RNN", "LSTM" or "GRU". The matrix is Gaussian with spectral radius `gain`, or `gain` times
-    a random orthogonal matrix. `activation` (a name in ACTIVATIONS) is the RNN's, `forget_bias` the
-    LSTM's. Raises ValueError for names it doesn't know.
+    a random orthogonal matrix. `activation` (a name in ACTIVATIONS) is the RNN's, `forget_bias` and
+    `input_bias` are the LSTM's. Raises ValueError for names it doesn't know.
     """
     check_sizes(input_size=input_size, hidden_size=hidden_size)
     if kind not in ("RNN", "LSTM", "GRU"):
@@ -58,7 +59,7 @@ def random_cell(
         cell = RNNCell(input_size, hidden_size, activation=ACTIVATIONS[activation])
         x_to, h_to, gates = cell.x_to_h, cell.h_to_h, 1
     elif kind == "LSTM":
-        cell = LSTMCell(input_size, hidden_size, forget_bias=forget_bias)
+        cell = LSTMCell(input_size, hidden_size, forget_bias=forget_bias, input_bias=input_bias)
         x_to, h_to, gates = cell.x_to_gates, cell.h_to_gates, 4
     else:
         cell = GRUCell(input_size, hidden_size)
@@ -76,9 +77,9 @@ def random_cell(
     return cell
 
 
-def random_gradient_flow(
+def random_reading(
+    kind: str = "RNN",
     *,
-    cell: str = "RNN",
     gain: float = 1.0,
     input_std: float = 0.1,
     length: int = 100,
@@ -86,9 +87,10 @@ def random_gradient_flow(
     matrix: str = "Gaussian",
     activation: str = "tanh",
     forget_bias: float = 1.0,
+    input_bias: float = 0.0,
     seed: int = 0,
-) -> GradientFlow:
-    """The flow of a gradient of norm 1 back through a random cell that reads random inputs.
+) -> tuple[Cell, Float[Tensor, "1 T E"], Float[Tensor, " H"]]:
+    """A random cell, a sequence for it to read, and a direction v of length 1 for its last state.
 
     Every step reads 8 numbers with standard deviation `input_std`. matrix: "Gaussian" or "orthogonal".
     The other arguments are those of `random_cell`; the same seed gives the same draws at every gain.
@@ -97,19 +99,62 @@ def random_gradient_flow(
         raise ValueError(f"matrix must be 'Gaussian' or 'orthogonal', got {matrix!r}")
     check_sizes(length=length)
     generator = torch.Generator().manual_seed(seed)
-    network = random_cell(
-        cell,
+    cell = random_cell(
+        kind,
         8,
         hidden_size,
         gain=gain,
         orthogonal=matrix == "orthogonal",
         activation=activation,
         forget_bias=forget_bias,
+        input_bias=input_bias,
         generator=generator,
     )
     x = input_std * torch.randn(1, length, 8, generator=generator, dtype=torch.float64)
     v = torch.randn(hidden_size, generator=generator, dtype=torch.float64)
-    return gradient_flow(network, x, v / v.norm())
+    return cell, x, v / v.norm()
+
+
+def random_gradient_flow(*, cell: str = "RNN", **options: Any) -> GradientFlow:
+    """The flow of a gradient of norm 1 back through a random cell that reads random inputs.
+
+    The options are those of `random_reading`.
+    """
+    return gradient_flow(*random_reading(cell, **options))
+
+
+# ------------------------------------------------------------------------------------- the highway
+
+
+class HighwayFlow(NamedTuple):
+    """||d(v . h_T)/ds_t|| of an LSTM for every step t, where s_t is (h_t, c_t).
+
+    gradients: along all paths. highway: along the additive path alone, from c_T back to c_t: what is left
+    where no gradient passes W_h, so that nothing lies on the way but forget gates.
+    """
+
+    gradients: Float[Tensor, " T"]
+    highway: Float[Tensor, " T"]
+
+
+@torch.no_grad()
+def highway_flow(cell: LSTMCell, x: Float[Tensor, "1 T E"], v: Float[Tensor, " H"]) -> HighwayFlow:
+    """How much of the gradient of v . h_T comes back along an LSTM's cells, and how much in all."""
+    trace = cell.trace(x)
+    dL_dh = torch.zeros_like(trace.i)
+    dL_dh[:, -1] = v
+    # To the gates h_{t-1} is an input like x_t: with h in the place of x, dL/dx is dL/dh_{t-1} of every step.
+    W_h = cell.h_to_gates.weight.mT
+    dh = lstm_backward(trace.h[:, :-1], trace, W_h, W_h, dL_dh).x[0, 1:]
+    dh = torch.cat([dh, v[None]])  # (T, H)
+
+    f, through_h = trace.f[0], dh * trace.o[0] * (1 - trace.c[0, 1:].tanh() ** 2)
+    dc = torch.zeros_like(dh)  # what c_t gets from c_{t+1}; what it gets through h_t is in `through_h`
+    for t in range(len(f) - 1, 0, -1):
+        torch.mul(f[t], dc[t] + through_h[t], out=dc[t - 1])
+
+    highway = torch.cat([f[1:].flip(0).cumprod(0).flip(0) * through_h[-1], v[None]])
+    return HighwayFlow(torch.cat([dh, dc], 1).norm(dim=1), highway.norm(dim=1))
 
 
 class DepthStatistics(NamedTuple):

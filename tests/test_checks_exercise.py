@@ -393,7 +393,15 @@ def test_what_swallows_every_exception_is_ended():
     assert "had not finished" in exercise(seconds=0.02)(stubborn).message
 
 
-def test_the_learners_own_interruption_passes_through_and_everything_is_restored():
+@pytest.fixture
+def interruptible():
+    """What Ctrl-C does in a notebook. A process that a shell has started in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_the_learners_own_interruption_passes_through_and_everything_is_restored(interruptible):
     before = signal.getsignal(signal.SIGINT), sys.stdout, torch.is_grad_enabled()
 
     def interrupted(x, factor):

@@ -1,15 +1,17 @@
-"""Figures that several chapters need: training curves, accuracy along a sequence, grids of small images."""
+"""Figures that several chapters need: training curves, accuracy along a sequence, small images, coloured text."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colorbar import Colorbar
+from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from torch import Tensor
 
@@ -163,3 +165,57 @@ def plot_digits(
             ax.set_title(str(titles[number]), fontsize=11, loc="center", pad=3)
         axes.append(ax)
     return axes
+
+
+class TextCells(NamedTuple):
+    """The coloured cells of `draw_text_cells`, and the row and column of each character's cell."""
+
+    cells: AxesImage
+    rows: Int[np.ndarray, " T"]
+    columns: Int[np.ndarray, " T"]
+
+
+def draw_text_cells(
+    ax: Axes,
+    text: Sequence[str],
+    *,
+    cmap: Colormap,
+    vmin: float | int,
+    vmax: float | int,
+    fontsize: float | int = 13,
+) -> TextCells:
+    """`text`, in lines, with each of its characters on a cell that is still blank.
+
+    The colours reach from `vmin` to `vmax`. Raises ValueError for a text without characters.
+    """
+    if not any(text):
+        raise ValueError("text must hold at least one character, got none")
+    cells = ax.imshow(
+        np.full((len(text), max(map(len, text))), np.nan),
+        cmap=cmap,
+        vmin=vmin,
+        vmax=vmax,
+        aspect="auto",
+        interpolation="none",  # a pixel for each cell, which SVG viewers enlarge: quick to draw again
+    )
+    places = [(row, column) for row, line in enumerate(text) for column in range(len(line))]
+    for row, column in places:
+        letter = ax.text(column, row, text[row][column], ha="center", va="center_baseline", fontsize=fontsize)
+        letter.set(family=["DejaVu Sans Mono"], parse_math=False, in_layout=False)
+    ax.grid(False)
+    ax.set(xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
+    rows, columns = np.array(places).T
+    return TextCells(cells, rows, columns)
+
+
+def update_text_cells(artists: TextCells, values: Float[Tensor, " T"]) -> None:
+    """Colour each character by its value; nan leaves its cell blank.
+
+    Raises ValueError where there are not as many as characters.
+    """
+    if len(values) != len(artists.rows):
+        raise ValueError(f"values must be as many as the {len(artists.rows)} characters, got {len(values)}")
+    colours = np.full(artists.cells.get_size(), np.nan)
+    colours[artists.rows, artists.columns] = values.numpy()
+    artists.cells.set_data(colours)

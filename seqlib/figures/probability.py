@@ -12,14 +12,13 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.image import AxesImage
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.ticker import FixedLocator, NullLocator
 from torch import Tensor
 
-from seqlib.figures.common import add_colorbar, axes_or_new
+from seqlib.figures.common import TextCells, add_colorbar, axes_or_new, draw_text_cells, update_text_cells
 from seqlib.figures.rnn import visible, wrapped
 from seqlib.figures.style import BLACK, BLUE, GREY, ORANGE, RED
 
@@ -186,55 +185,34 @@ def update_perplexity(
 _SURPRISE = LinearSegmentedColormap.from_list("surprise", ["white", ORANGE, RED])
 
 
-class SurprisalArtists(NamedTuple):
-    """The coloured cells of `draw_surprisal`, and the row and column of each character's cell."""
-
-    cells: AxesImage
-    rows: Int[np.ndarray, " T"]
-    columns: Int[np.ndarray, " T"]
-
-
-def draw_surprisal(ax: Axes, text: str, *, columns: int = 36, top: float | int = 12.0) -> SurprisalArtists:
+def draw_surprisal(ax: Axes, text: str, *, columns: int = 36, top: float | int = 12.0) -> TextCells:
     """`text` in lines of at most `columns` characters, each on a cell that is still blank, and a colour bar.
 
     The colours reach from 0 to `top` bits. Raises ValueError for an empty text.
     """
-    if not text:
-        raise ValueError("text must hold at least one character, got none")
     lines = wrapped("".join(map(_line_break, text)), columns)
-    width = max(map(len, lines))
-    cells = ax.imshow(
-        np.full((len(lines), width), np.nan),
-        cmap=_SURPRISE,
-        vmin=0,
-        vmax=top,
-        aspect="auto",
-        interpolation="nearest",
-    )
-    places = [(row, column) for row, line in enumerate(lines) for column in range(len(line))]
-    for row, column in places:
-        letter = ax.text(column, row, lines[row][column], ha="center", va="center_baseline", fontsize=13)
-        letter.set(family=_MONO, parse_math=False, in_layout=False)
+    artists = draw_text_cells(ax, lines, cmap=_SURPRISE, vmin=0, vmax=top)
     add_colorbar(
-        cells, ax, location="bottom", extend="max", label="bits: −log₂ p", shrink=0.6, aspect=30, pad=0.02
+        artists.cells,
+        ax,
+        location="bottom",
+        extend="max",
+        label="bits: −log₂ p",
+        shrink=0.6,
+        aspect=30,
+        pad=0.02,
     )
-    ax.grid(False)
-    ax.set(xticks=[], yticks=[])
-    ax.spines[:].set_visible(False)
-    rows, at = np.array(places).T
-    return SurprisalArtists(cells, rows, at)
+    return artists
 
 
-def update_surprisal(artists: SurprisalArtists, bits: Float[Tensor, " T"]) -> None:
+def update_surprisal(artists: TextCells, bits: Float[Tensor, " T"]) -> None:
     """Colour each character by its bits; nan leaves its cell blank.
 
     Raises ValueError where there are not as many as characters.
     """
     if len(bits) != len(artists.rows):
         raise ValueError(f"bits must be as many as the {len(artists.rows)} characters, got {len(bits)}")
-    colours = np.full(artists.cells.get_size(), np.nan)
-    colours[artists.rows, artists.columns] = bits.numpy()
-    artists.cells.set_data(colours)
+    update_text_cells(artists, bits)
 
 
 # ------------------------------------------------------------------------------------------ forecasts
