@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from seqlib.bptt import Cell, GradientFlow, gradient_flow, gradient_norms, spectral_radius
+from seqlib.bptt import Cell, GradientFlow, gradient_flow, spectral_radius
 from seqlib.gated import GRUCell, LSTMCell, lstm_backward
 from seqlib.rnn import RNNCell, check_sizes
 

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from seqlib.bptt import gradient_norms
 from seqlib.rnn import RNNCell
-from seqlib.untrained import depth_statistics, random_cell
+from seqlib.untrained import depth_statistics, highway_flow, random_cell, random_gradient_flow, random_reading
 
 B, E, H = 3, 5, 7
 KINDS = ["RNN", "LSTM", "GRU"]
@@ -52,8 +53,8 @@ def test_no_direction_is_preferred_among_random_orthogonal_matrices():
 
 
 def test_forget_bias_and_activation_reach_the_cell():
-    biases = a_cell("LSTM", forget_bias=2.5).x_to_gates.bias.split(H)
-    assert [bias.unique().tolist() for bias in biases] == [[0.0], [2.5], [0.0], [0.0]]
+    biases = a_cell("LSTM", forget_bias=2.5, input_bias=-1.5).x_to_gates.bias.split(H)
+    assert [bias.unique().tolist() for bias in biases] == [[-1.5], [2.5], [0.0], [0.0]]
     assert all((part.bias == 0).all() for part in a_cell("GRU").children())
     g = torch.Generator().manual_seed(0)
     x, h = (torch.randn(B, size, dtype=torch.float64, generator=g) for size in (E, H))
@@ -71,6 +72,54 @@ def test_names_that_are_not_known_are_refused(learner):
         depth_statistics(depth=3, width=5, scale=1.0, activation="relu", generator=torch.Generator())
     with pytest.raises(ValueError, match="^hidden_size must be a positive integer, got 0$"):
         random_cell("RNN", E, 0, generator=torch.Generator())
+
+
+# -------------------------------------------------------------------------------------- the highway
+
+
+def with_weights(W_h_scale=1.0, T=17):
+    g = torch.Generator().manual_seed(3)
+    cell = random_cell("LSTM", E, H, gain=W_h_scale, forget_bias=1.5, input_bias=-0.5, generator=g)
+    x, v = (torch.randn(*shape, generator=g, dtype=torch.float64) for shape in ((1, T, E), (H,)))
+    return cell, x, v
+
+
+def test_the_gradient_along_all_paths_is_the_one_that_autograd_finds():
+    cell, x, v = with_weights()
+    assert_close(highway_flow(cell, x, v).gradients, gradient_norms(cell, x, loss=lambda h: h[0, -1] @ v))
+
+
+def test_the_highway_is_the_gradient_that_autograd_finds_where_none_passes_the_recurrent_weights():
+    cell, x, v = with_weights()
+    cells = []
+    h, c = cell.initial_state(x)
+    for x_t in x.unbind(1):
+        h, c = cell(x_t, (h.detach(), c.requires_grad_()))
+        cells.append(c)
+    gradients = torch.autograd.grad(
+        h[0] @ v, cells[:-1]
+    )  # of c_1 to c_{T-1}; s_T is h_T, whose gradient is v
+    expected = torch.stack([*(gradient.norm() for gradient in gradients), v.norm()])
+    assert_close(highway_flow(cell, x, v).highway, expected)
+
+
+def test_without_recurrent_weights_there_is_nothing_but_the_highway():
+    flow = highway_flow(*with_weights(W_h_scale=0.0))
+    assert_close(flow.gradients, flow.highway)
+
+
+def test_a_single_step_has_its_own_gradient_only():
+    cell, x, v = with_weights(T=1)
+    assert_close(highway_flow(cell, x, v), (v.norm()[None], v.norm()[None]))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_random_reading_is_the_same_for_the_same_seed_and_its_direction_has_length_1(kind):
+    cell, x, v = random_reading(kind, length=11, hidden_size=H, seed=5)
+    assert x.shape == (1, 11, 8) and v.shape == (H,)
+    assert v.norm().item() == pytest.approx(1)
+    flow = random_gradient_flow(cell=kind, length=11, hidden_size=H, seed=5)
+    assert_close(flow.gradients, gradient_norms(cell, x, loss=lambda h: h[0, -1] @ v))
 
 
 # -------------------------------------------------------------------------------- random depth

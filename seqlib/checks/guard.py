@@ -10,6 +10,7 @@ import io
 import signal
 import threading
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, NamedTuple
@@ -102,8 +103,13 @@ def within(seconds: float, function: Callable[..., Any], args: tuple[Any, ...]) 
 
     def on_interrupt(number: int, frame: FrameType | None) -> None:
         if late:
-            # Only the function is broken off, and never this module's own code half-way.
-            if running and frame is not None and frame.f_globals is not globals():
+            # Only the function is broken off, and never this module's own code half-way. In a weak reference's
+            # callback Python would print the exception and go on: the next try will find another place.
+            if (
+                running
+                and frame is not None
+                and all(frame.f_globals is not own for own in (globals(), vars(weakref)))
+            ):
                 raise TimeUp
         elif callable(previous):  # the learner's own Ctrl-C
             previous(number, frame)
