@@ -1,5 +1,6 @@
 """The small data sets of the course. Everything is on the learner's disk; nothing is downloaded."""
 
+import sysconfig
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,6 +49,43 @@ def sunspots() -> tuple[Int[Tensor, " T"], Float[Tensor, " T"]]:
     return years, torch.tensor([float(number) for _, number in rows], dtype=torch.float64)
 
 
+# Printable ASCII and the line break: the characters of `library_source` and `held_out_source`.
+CODE_CHARACTERS = "\n" + "".join(map(chr, range(32, 127)))
+
+
+def library_source() -> list[str]:
+    """The source files of this Python's standard library in the order of their names.
+
+    Without its tests, the modules of `held_out_source`, and files with tabs, with lines of over 200
+    characters or with any but CODE_CHARACTERS. Some 10 million characters in all, and others in each Python.
+    """
+    library = Path(sysconfig.get_path("stdlib"))
+    files = []
+    for path in sorted(library.rglob("*.py"), key=lambda path: path.relative_to(library).parts):
+        folders, name = path.relative_to(library).parts[:-1], path.name
+        if {"test", "tests", "idle_test", "site-packages", "dist-packages"} & set(folders):
+            continue
+        if name in _HELD_OUT or name.startswith("_sysconfigdata"):
+            continue
+        source = path.read_bytes().decode("utf-8", errors="replace").replace("\r\n", "\n")
+        if set(source) <= set(CODE_CHARACTERS) and max(map(len, source.split("\n"))) <= 200:
+            files.append(source)
+    return files
+
+
+_HELD_OUT = ("calendar.py", "csv.py", "pstats.py", "tabnanny.py")
+
+
+def held_out_source() -> tuple[str, str]:
+    """Modules of Python 3.11's standard library (data/README.md): csv and pstats, calendar and tabnanny.
+
+    Two pieces of source code: one to look for something in, the other to measure on what was found.
+    Raises FileNotFoundError as `tales` does.
+    """
+    first, second = _read("library.txt").split("\n* * *\n")
+    return first, second
+
+
 def _read(name: str) -> str:
     path = DATA / name
     if not path.exists():
@@ -74,3 +112,19 @@ def adding_problem(
     second = torch.randint(half, length, (sequences, 1), generator=generator)
     marks = torch.zeros(sequences, length).scatter(1, torch.cat([first, second], 1), 1.0)
     return torch.stack([values, marks], -1), (values * marks).sum(1)
+
+
+def latch_problem(
+    *, sequences: int, length: int, symbols: int = 8, generator: torch.Generator
+) -> tuple[Float[Tensor, "B T V"], Int[Tensor, " B"]]:
+    """The latch problem (after Bengio and others, 1994): which symbol was the first?
+
+    Sequences of random symbols, one-hot, and the number of each sequence's first symbol. All others are
+    distraction. Guessing is right once in `symbols` times. Raises ValueError for length < 1, symbols < 2.
+    """
+    if length < 1:
+        raise ValueError(f"length must be at least 1, got {length}")
+    if symbols < 2:
+        raise ValueError(f"symbols must be at least 2, got {symbols}")
+    drawn = torch.randint(symbols, (sequences, length), generator=generator)
+    return torch.nn.functional.one_hot(drawn, symbols).float(), drawn[:, 0]

@@ -220,12 +220,17 @@ class RNN(Layers):
         return output, h_n
 
 
+# What a cell hands on from step to step: h, or an LSTM's pair (h, c).
+State = Float[Tensor, "B H"] | tuple[Float[Tensor, "B H"], Float[Tensor, "B H"]]
+
+
 class CharOutput(NamedTuple):
-    """Every tensor of one pass of a `CharRNN`."""
+    """Every tensor of one pass of a `CharRNN`; `last` is the state to go on from."""
 
     one_hot: Float[Tensor, "B T V"]
     states: Float[Tensor, "B T H"]
     logits: Float[Tensor, "B T V"]
+    last: State
 
     @property
     def probabilities(self) -> Float[Tensor, "B T V"]:
@@ -235,17 +240,20 @@ class CharOutput(NamedTuple):
 class CharRNN(nn.Module):
     """A character model: what comes next, given all characters so far (Mikolov et al., 2010; Graves, 2013).
 
-    One-hot input, one recurrent layer, one linear read-out shared by all steps.
+    One-hot input, one recurrent layer, one linear read-out shared by all steps. `cell(input_size,
+    hidden_size)` makes the cell; any of the course's will do.
     """
 
-    def __init__(self, vocabulary_size: int, hidden_size: int) -> None:
+    def __init__(
+        self, vocabulary_size: int, hidden_size: int, *, cell: Callable[[int, int], Any] = RNNCell
+    ) -> None:
         super().__init__()
         check_sizes(vocabulary_size=vocabulary_size, hidden_size=hidden_size)
-        self.cell = RNNCell(vocabulary_size, hidden_size)
+        self.cell = cell(vocabulary_size, hidden_size)
         self.h_to_y = nn.Linear(hidden_size, vocabulary_size)
 
-    def forward(self, tokens: Int[Tensor, "B T"], h: Float[Tensor, "B H"] | None = None) -> CharOutput:
-        """Logits for the token after each of `tokens`, starting from the state `h` (zero if not given).
+    def forward(self, tokens: Int[Tensor, "B T"], state: State | None = None) -> CharOutput:
+        """Logits for the token after each of `tokens`, starting from `state` (zero if not given).
 
         Raises ValueError for no token at all, and for one outside of the vocabulary.
         """
@@ -254,8 +262,9 @@ class CharRNN(nn.Module):
         if tokens.numel() and not 0 <= int(tokens.min()) <= int(tokens.max()) < V:
             raise ValueError(f"tokens must lie in 0..{V - 1}, got {int(tokens.min())}..{int(tokens.max())}")
         one_hot = F.one_hot(tokens, V).to(self.h_to_y.weight.dtype)
-        states, _ = self.cell.unroll(one_hot, self.cell.initial_state(one_hot) if h is None else h)
-        return CharOutput(one_hot, states, self.h_to_y(states))
+        state = self.cell.initial_state(one_hot) if state is None else state
+        states, last = self.cell.unroll(one_hot, state)
+        return CharOutput(one_hot, states, self.h_to_y(states), last)
 
     @torch.no_grad()
     def generate(
@@ -275,10 +284,10 @@ class CharRNN(nn.Module):
         _check_tokens(prompt=prompt)
         if length < 0:
             raise ValueError(f"length must be 0 or more, got {length}")
-        tokens, new, h = [prompt], prompt, None
+        tokens, new, state = [prompt], prompt, None
         for _ in range(length):
-            output = self(new, h)
-            h, logits = output.states[:, -1], output.logits[:, -1]
+            output = self(new, state)
+            state, logits = output.last, output.logits[:, -1]
             drawn = sample(logits, temperature=temperature, top_k=top_k, generator=generator)
             new = drawn[:, None]  # (B, 1)
             tokens.append(new)

@@ -5,8 +5,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import torch
+from jaxtyping import Int
 from torch import Tensor, nn
+from torch.nn import functional as F
 from tqdm.auto import tqdm
+
+from seqlib.rnn import CharRNN, State
 
 
 @dataclass
@@ -48,6 +52,40 @@ def minibatches(
                 yield tuple(tensor[chosen] for tensor in tensors)
 
     return batches()
+
+
+def text_loss(model: CharRNN, tokens: Int[Tensor, " T"], *, rows: int, window: int) -> Callable[[], Tensor]:
+    """A loss for `fit` that reads one long text, a `window` further at each call.
+
+    The text is cut into `rows` that are read side by side. At a window's end the state is carried on and the
+    graph is cut (truncated backpropagation through time; Williams and Peng, 1990). At the end of the rows it
+    starts again. The loss is the mean cross-entropy of the next character. Raises ValueError for a text that
+    is too short for one window in each row.
+    """
+    length = len(tokens) // rows if rows > 0 else 0
+    if not 0 < window < length:
+        raise ValueError(
+            f"rows and window must be positive, and tokens at least rows * (window + 1), "
+            f"got {rows}, {window} and {len(tokens)} tokens"
+        )
+    table = tokens[: rows * length].view(rows, length)
+    start, state = 0, None
+
+    def loss() -> Tensor:
+        nonlocal start, state
+        if start + window >= length:
+            start, state = 0, None
+        output = model(table[:, start : start + window], state)
+        following = table[:, start + 1 : start + window + 1]
+        start, state = start + window, _cut_off(output.last)
+        return F.cross_entropy(output.logits.flatten(0, 1), following.flatten())
+
+    return loss
+
+
+def _cut_off(state: State) -> State:
+    """The same state without its history."""
+    return (state[0].detach(), state[1].detach()) if isinstance(state, tuple) else state.detach()
 
 
 def fit(

@@ -130,7 +130,8 @@ class HighwayFlow(NamedTuple):
     """||d(v . h_T)/ds_t|| of an LSTM for every step t, where s_t is (h_t, c_t).
 
     gradients: along all paths. highway: along the additive path alone, from c_T back to c_t: what is left
-    where no gradient passes W_h, so that nothing lies on the way but forget gates.
+    where no gradient passes W_h, so that nothing lies on the way but forget gates. Of the last pair only h_T
+    counts, so both end with ||v||.
     """
 
     gradients: Float[Tensor, " T"]
@@ -154,7 +155,13 @@ def highway_flow(cell: LSTMCell, x: Float[Tensor, "1 T E"], v: Float[Tensor, " H
         torch.mul(f[t], dc[t] + through_h[t], out=dc[t - 1])
 
     highway = torch.cat([f[1:].flip(0).cumprod(0).flip(0) * through_h[-1], v[None]])
-    return HighwayFlow(torch.cat([dh, dc], 1).norm(dim=1), highway.norm(dim=1))
+    return HighwayFlow(_norms(torch.cat([dh, dc], 1)), _norms(highway))
+
+
+def _norms(rows: Float[Tensor, "T N"]) -> Float[Tensor, " T"]:
+    """Norm of each row, also where the squares of its numbers are too small to be one."""
+    largest = rows.abs().amax(1, keepdim=True).clamp(min=torch.finfo(rows.dtype).tiny)
+    return (rows / largest).norm(dim=1) * largest[:, 0]
 
 
 class DepthStatistics(NamedTuple):

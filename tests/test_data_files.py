@@ -1,7 +1,9 @@
 """The committed texts are what data/README.md says they are."""
 
+import platform
 import re
 import string
+import sysconfig
 from collections import Counter
 from pathlib import Path
 
@@ -96,3 +98,73 @@ def test_no_word_is_doubled_by_mistake(tales):
 def test_held_out_part_shares_no_eight_words_in_a_row_with_training(parts):
     training, held_out = (set().union(*map(runs_of_eight, part)) for part in parts)
     assert not training & held_out
+
+
+# ------------------------------------------------------------------------------------ library.txt
+
+MODULES = (("csv", "pstats"), ("calendar", "tabnanny"))
+
+
+@pytest.fixture(scope="module")
+def library() -> list[str]:
+    """The part to look for units in, and the part to measure on."""
+    return (DATA / "library.txt").read_text(encoding="ascii").split("\n* * *\n")
+
+
+def section(readme: str, title: str) -> str:
+    return readme.split(f"## {title}\n")[1].split("\n## ")[0]
+
+
+def test_one_marker_divides_the_library_as_the_readme_says(library, readme):
+    assert len(library) == 2 and "\n* * *\n" not in "".join(library)
+    assert r'text.split("\n* * *\n")' in section(readme, "library.txt")
+    thousands = round(len("".join(library)) / 1000)
+    assert f"About {thousands} thousand characters" in section(readme, "library.txt")
+
+
+def test_the_library_is_plain_text_with_lines_as_long_as_the_readme_says(library, readme):
+    assert set("".join(library)) <= set(string.printable) - set("\t\r\x0b\x0c")
+    longest = max(len(line) for part in library for line in part.split("\n"))
+    assert f"no line longer than {longest}" in section(readme, "library.txt")
+
+
+def test_each_part_begins_with_its_first_module_and_has_its_second_after_two_blank_lines(library):
+    for part, opening in zip(library, ('"""\ncsv.py -', '"""Calendar printing'), strict=True):
+        assert part.startswith(opening) and part.endswith("\n")
+    assert '\n\n\n"""Class for printing reports on profiled python code."""\n' in library[0]
+    assert '\n\n\n#! /usr/bin/env python3\n\n"""The Tab Nanny' in library[1]
+
+
+@pytest.mark.skipif(platform.python_version() != "3.11.7", reason="the modules are those of Python 3.11.7")
+def test_the_modules_are_those_of_python_unchanged_but_for_blank_lines_at_the_ends(library):
+    folder = Path(sysconfig.get_path("stdlib"))
+    for part, names in zip(library, MODULES, strict=True):
+        sources = [(folder / f"{name}.py").read_text(encoding="utf-8").strip("\n") for name in names]
+        assert part.strip("\n") == "\n\n\n".join(sources)
+
+
+def test_licence_and_copyright_notices_are_there(library, readme):
+    licence = (DATA / "LICENSE-PYTHON").read_text(encoding="utf-8")
+    assert "PYTHON SOFTWARE FOUNDATION LICENSE VERSION 2" in licence
+    assert "[LICENSE-PYTHON](LICENSE-PYTHON)" in section(readme, "library.txt")
+    assert "# Copyright Disney Enterprises, Inc.  All Rights Reserved." in library[0]
+    assert "Disney" in section(readme, "library.txt")
+
+
+# ------------------------------------------------------------------------------------ checkpoints
+
+
+def test_every_checkpoint_is_small_and_has_a_card_with_data_seconds_and_bits():
+    files = sorted((DATA / "checkpoints").glob("*.safetensors"))
+    assert files
+    cards = (DATA / "checkpoints" / "README.md").read_text(encoding="utf-8")
+    for file in files:
+        assert file.stat().st_size < 2_000_000
+        (card,) = re.findall(rf"^# {file.name}\n(.*?)(?=^# |\Z)", cards, flags=re.MULTILINE | re.DOTALL)
+        assert "**Data.**" in card and "**Licence.**" in card
+        assert re.search(r"\d+ seconds", card) and re.search(r"\d\.\d\d bits a character", card)
+
+
+def test_there_is_nothing_else_among_the_checkpoints():
+    kinds = {file.suffix for file in (DATA / "checkpoints").iterdir()}
+    assert kinds == {".md", ".safetensors"}  # no pickles, no unfinished files

@@ -197,6 +197,20 @@ def test_a_packed_sequence_is_read_as_if_it_were_alone(kind, lengths):
                 assert_exact(part[:, row], other[:, 0])
 
 
+@pytest.mark.parametrize("layers, bidirectional", [(1, False), (3, True)])
+def test_an_lstm_is_torchs_after_a_copy_to_torch_and_back(layers, bidirectional):
+    ours = LSTM(E, H, layers, bidirectional, forget_bias=3.0).double()
+    theirs = ours.to_torch()
+    x = randn(B, T, E)
+    assert_exact(theirs(x)[0], ours(x)[0])
+    assert_exact(theirs(x)[1], ours(x)[1])
+    back = LSTM.from_torch(theirs)
+    assert all(map(torch.equal, back.parameters(), ours.parameters()))
+    with torch.no_grad():
+        theirs.weight_hh_l0.zero_()
+    assert_exact(back(x)[0], ours(x)[0])  # nothing is shared
+
+
 @pytest.mark.parametrize("kind", NETWORKS)
 def test_copy_keeps_the_dtype_and_does_not_share_weights(kind):
     theirs = NETWORKS[kind][1](E, H, batch_first=True)

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from torch.testing import assert_close
 
+from seqlib.gated import GRU, LSTM, GRUCell, LSTMCell
 from seqlib.rnn import RNN, CharRNN, RNNCell, check_sizes
 
 B, T, E, H = 3, 11, 5, 7
@@ -235,9 +236,9 @@ def test_only_networks_that_ours_can_be_are_copied(options):
 # ------------------------------------------------------------------------------ a character model
 
 
-@pytest.fixture
-def model():
-    model = CharRNN(V, WIDTH).double()
+@pytest.fixture(params=[RNNCell, LSTMCell, GRUCell], ids=["RNN", "LSTM", "GRU"])
+def model(request):
+    model = CharRNN(V, WIDTH, cell=request.param).double()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(5)  # so that the next token depends on more than the last one
@@ -261,7 +262,7 @@ def test_every_tensor_of_a_pass_is_what_it_is_called(model, tokens):
     output = model(tokens)
     assert torch.equal(output.one_hot.argmax(-1), tokens)
     assert_close(output.one_hot.sum(-1), torch.ones(B, T, dtype=torch.float64))
-    network = RNN(V, WIDTH).double()
+    network = {RNNCell: RNN, LSTMCell: LSTM, GRUCell: GRU}[type(model.cell)](V, WIDTH).double()
     network.cells[0].load_state_dict(model.cell.state_dict())
     assert_close(output.states, network(output.one_hot)[0])
     assert_close(output.logits, output.states @ model.h_to_y.weight.T + model.h_to_y.bias)
@@ -271,7 +272,7 @@ def test_every_tensor_of_a_pass_is_what_it_is_called(model, tokens):
 def test_carrying_the_state_gives_the_logits_of_one_pass(model, tokens):
     whole = model(tokens)
     first = model(tokens[:, :5])
-    second = model(tokens[:, 5:], first.states[:, -1])
+    second = model(tokens[:, 5:], first.last)
     assert_close(torch.cat([first.logits, second.logits], 1), whole.logits)
 
 

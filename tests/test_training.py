@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.testing import assert_close
 
-from seqlib.rnn import CharRNN
-from seqlib.training import History, fit, minibatches
+from seqlib.gated import GRUCell, LSTMCell
+from seqlib.rnn import CharRNN, RNNCell
+from seqlib.training import History, fit, minibatches, text_loss
 from seqlib.vocab import Vocabulary
 
 
@@ -92,6 +93,97 @@ def test_tensors_of_different_lengths_are_refused_at_once():
 def test_a_batch_that_does_not_fit_is_refused_at_once(batch_size):
     with pytest.raises(ValueError, match=rf"^batch_size must lie in 1\.\.7, .* got {batch_size}$"):
         minibatches(torch.zeros(7), batch_size=batch_size, generator=torch.Generator())
+
+
+# --------------------------------------------------------------------------------------- text_loss
+
+
+@pytest.fixture(params=[RNNCell, LSTMCell, GRUCell], ids=["RNN", "LSTM", "GRU"])
+def reader(request):
+    torch.manual_seed(0)
+    model = CharRNN(13, 7, cell=request.param).double()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(3)  # so that the state matters
+    return model
+
+
+def numbered(rows, length):
+    """Random tokens for a table of that size, and the table."""
+    table = torch.randint(13, (rows, length), generator=torch.Generator().manual_seed(1))
+    return table.flatten(), table
+
+
+def cross_entropy(logits, tokens):
+    return nn.functional.cross_entropy(logits.reshape(-1, 13), tokens.reshape(-1))
+
+
+def gradients(value, model):
+    return torch.autograd.grad(value, list(model.parameters()), retain_graph=True)
+
+
+def test_windows_side_by_side_are_read_on_from_call_to_call(reader):
+    tokens, table = numbered(3, 12)
+    loss = text_loss(reader, tokens, rows=3, window=5)
+    whole = reader(table).logits  # in one pass: the state is carried on
+    for start in (0, 5):
+        assert_close(loss(), cross_entropy(whole[:, start : start + 5], table[:, start + 1 : start + 6]))
+
+
+def test_tokens_that_fill_no_row_are_left_out(reader):
+    tokens, table = numbered(3, 12)
+    loss = text_loss(reader, torch.cat([tokens, tokens[:2]]), rows=3, window=11)
+    assert_close(loss(), cross_entropy(reader(table[:, :11]).logits, table[:, 1:]))
+
+
+@pytest.mark.parametrize(("length", "calls"), [(6, 1), (10, 1), (11, 2), (12, 2), (16, 3)])
+def test_at_the_end_of_the_rows_it_starts_again_from_a_zero_state(reader, length, calls):
+    loss = text_loss(reader, numbered(3, length)[0], rows=3, window=5)
+    first = [loss().item() for _ in range(calls)]
+    assert len(set(first)) == calls
+    assert [loss().item() for _ in range(2 * calls)] == first * 2
+
+
+def test_no_gradient_reaches_the_window_before(reader):
+    tokens, table = numbered(3, 12)
+    loss = text_loss(reader, tokens, rows=3, window=5)
+    loss()
+    found = gradients(loss(), reader)
+
+    last = reader(table[:, :5]).last
+    parts = last if isinstance(last, tuple) else (last,)
+    cut = tuple(part.detach() for part in parts)
+    for state, same in ((cut, True), (parts, False)):
+        state = state if isinstance(last, tuple) else state[0]
+        expected = gradients(cross_entropy(reader(table[:, 5:10], state).logits, table[:, 6:11]), reader)
+        assert all(torch.allclose(a, b) for a, b in zip(found, expected, strict=True)) == same
+
+
+def test_fit_learns_a_text_from_its_windows():
+    torch.manual_seed(0)
+    tokens = torch.arange(5).repeat(40)
+    model = CharRNN(5, 11, cell=LSTMCell)
+    history = fit(model, text_loss(model, tokens, rows=4, window=7), steps=150, learning_rate=0.03)
+    assert history.losses[0] > 1 and history.losses[-1] < 0.1
+
+
+@pytest.mark.parametrize(
+    ("rows", "window", "length"),
+    [(3, 5, 17), (1, 5, 5), (0, 5, 100), (-1, 5, 100), (3, 0, 100), (3, -2, 100)],
+)
+def test_a_text_too_short_for_its_windows_is_refused_at_once(rows, window, length):
+    message = (
+        r"^rows and window must be positive, and tokens at least rows \* \(window \+ 1\), "
+        rf"got {rows}, {window} and {length} tokens$"
+    )
+    with pytest.raises(ValueError, match=message):
+        text_loss(CharRNN(13, 7), torch.zeros(length, dtype=torch.int64), rows=rows, window=window)
+
+
+def test_the_shortest_text_has_one_window_in_each_row(reader):
+    tokens, table = numbered(3, 6)
+    loss = text_loss(reader, tokens, rows=3, window=5)
+    assert_close(loss(), cross_entropy(reader(table[:, :5]).logits, table[:, 1:]))
 
 
 # -------------------------------------------------------------------------------------------- fit

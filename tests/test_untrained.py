@@ -108,6 +108,14 @@ def test_without_recurrent_weights_there_is_nothing_but_the_highway():
     assert_close(flow.gradients, flow.highway)
 
 
+def test_the_highway_is_followed_down_to_the_smallest_numbers():
+    cell, x, v = random_reading("LSTM", length=200, hidden_size=H, forget_bias=-2.0)
+    flow = highway_flow(cell, x, v)
+    forget = 1 / (1 + math.exp(2.0))
+    assert flow.highway[0].log10().item() == pytest.approx(199 * math.log10(forget), rel=0.05)  # -183
+    assert (flow.highway.diff() > 0).all()
+
+
 def test_a_single_step_has_its_own_gradient_only():
     cell, x, v = with_weights(T=1)
     assert_close(highway_flow(cell, x, v), (v.norm()[None], v.norm()[None]))

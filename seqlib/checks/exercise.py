@@ -22,7 +22,7 @@ import sysconfig
 import textwrap
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -171,7 +171,7 @@ class Exercise:
         args = _draw(case)
         return Trial(args, function(*args), self.observe)
 
-    def _problem(self, truths: list["Trial"], trials: list["Trial"], dtypes: bool = True) -> str | None:
+    def _problem(self, truths: Iterable["Trial"], trials: list["Trial"], dtypes: bool = True) -> str | None:
         """The first thing in which the trials differ from what is taken for the truth."""
         for truth, trial in zip(truths, trials, strict=True):
             rest: dict[str, Any] = dict(tolerance=self.tolerance, letters=self.letters, dtypes=dtypes)
@@ -189,7 +189,7 @@ class Exercise:
     def _explains(self, mistake: Function, cases: list[Case], trials: list["Trial"]) -> bool:
         """Whether the mistake comes to the same results."""
         try:
-            mistaken = [self._trial(mistake, case) for case in cases]
+            mistaken = (self._trial(mistake, case) for case in cases)  # no more than it takes to tell
             return not self._problem(mistaken, trials, dtypes=False)
         except Exception:  # a mistake that raises explains a function that raises, and no result
             return False

@@ -103,8 +103,8 @@ def within(seconds: float, function: Callable[..., Any], args: tuple[Any, ...]) 
 
     def on_interrupt(number: int, frame: FrameType | None) -> None:
         if late:
-            # Only the function is broken off, and never this module's own code half-way. In a weak reference's
-            # callback Python would print the exception and go on: the next try will find another place.
+            # Only the function is broken off, and never this module's own code half-way. Out of a weak
+            # reference's callback the exception would be lost: the next try will find another place.
             if (
                 running
                 and frame is not None

@@ -1,4 +1,4 @@
-"""Figures that several chapters need: training curves, accuracy along a sequence, small images, coloured text."""
+"""Figures that several chapters need: training curves, accuracy by step, small images, coloured text."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple

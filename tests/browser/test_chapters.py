@@ -20,6 +20,9 @@ SLIDERS = {
     "initialisation_explorer": "Scale",
     "clipping_explorer": "Threshold",
     "truncation_explorer": "Window",
+    "gate_explorer": "Forget",
+    "highway_explorer": "Forget bias",
+    "cell_explorer": "Unit",
 }
 
 

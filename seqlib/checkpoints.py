@@ -1,0 +1,60 @@
+"""Trained models that come with the course. Their weights lie in safetensors files: numbers, no programs."""
+
+from functools import partial
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from seqlib.data import CODE_CHARACTERS, DATA
+from seqlib.gated import LSTMCell
+from seqlib.rnn import CharRNN
+
+CHECKPOINTS = DATA / "checkpoints"
+
+
+def save_weights(model: nn.Module, path: Path) -> None:
+    """Write all weights of `model` to a file, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".part")
+    save_file({name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}, unfinished)
+    unfinished.replace(path)
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Read all weights of `model` from a file.
+
+    Raises FileNotFoundError where there is none, and ValueError for a file that is damaged or has the
+    weights of another model; the model stays as it was.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"{path.name} is missing in {path.parent}: make checkpoints makes it again")
+    try:
+        weights = load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path.name} is damaged ({error}): make checkpoints makes it again") from error
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    if found != expected:
+        raise ValueError(f"{path.name} must hold weights of the shapes {expected}, got {found}")
+    model.load_state_dict(weights)
+
+
+def new_code_model(hidden_size: int, *, generator: torch.Generator | None = None) -> CharRNN:
+    """An untrained character LSTM for source code; its vocabulary is `data.CODE_CHARACTERS`.
+
+    A one-hot vector picks one row of weights for each character, as an embedding does. They start as an
+    embedding's do, from a normal distribution: PyTorch's first weights are too small for a single 1.
+    """
+    model = CharRNN(len(CODE_CHARACTERS), hidden_size, cell=partial(LSTMCell, forget_bias=1.0))
+    nn.init.normal_(model.cell.x_to_gates.weight, generator=generator)
+    return model
+
+
+def code_model() -> CharRNN:
+    """The character LSTM of 256 units that was trained on Python's standard library (data/checkpoints)."""
+    model = new_code_model(256)
+    load_weights(model, CHECKPOINTS / "code.safetensors")
+    return model.eval()

@@ -1,0 +1,200 @@
+"""Weights come back from their file as they were, or not at all and with advice."""
+
+import re
+
+import pytest
+import torch
+from safetensors import safe_open
+from torch import nn
+
+from seqlib import checkpoints
+from seqlib.checkpoints import CHECKPOINTS, code_model, load_weights, new_code_model, save_weights
+from seqlib.data import CODE_CHARACTERS, held_out_source
+from seqlib.gated import LSTMCell
+from seqlib.hunting import read_in_pieces
+from seqlib.rnn import CharRNN
+from seqlib.vocab import Vocabulary
+
+
+def weights(model):
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def assert_weights(model, expected):
+    found = model.state_dict()
+    assert list(found) == list(expected)
+    assert [name for name in found if not torch.equal(found[name], expected[name])] == []
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "folder" / "small.safetensors"
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return new_code_model(5)
+
+
+@pytest.fixture
+def saved(path, model):
+    """A file with the weights of a model, and those weights."""
+    save_weights(model, path)
+    return path, weights(model)
+
+
+# ---------------------------------------------------------------------------------- to and from a file
+
+
+def test_another_model_of_the_same_sizes_becomes_the_same_model(saved, model):
+    path, before = saved
+    other = new_code_model(5)
+    assert not torch.equal(other.h_to_y.weight, model.h_to_y.weight)
+    load_weights(other, path)
+    assert_weights(other, before)
+    tokens = torch.randint(len(CODE_CHARACTERS), (3, 11))
+    assert torch.equal(other(tokens).logits, model(tokens).logits)
+    assert all(parameter.requires_grad for parameter in other.parameters())
+
+
+def test_saving_leaves_nothing_but_the_file_and_changes_nothing_in_the_model(saved, model):
+    path, before = saved
+    assert [file.name for file in path.parent.iterdir()] == ["small.safetensors"]
+    assert_weights(model, before)
+    model.h_to_y.bias.sum().backward()  # it can still be trained
+
+
+def test_the_file_is_one_that_safetensors_reads_by_itself(saved):
+    path, before = saved
+    with safe_open(path, framework="pt") as file:
+        assert sorted(file.keys()) == sorted(before)
+        assert [name for name in before if not torch.equal(file.get_tensor(name), before[name])] == []
+
+
+def test_weights_that_are_a_view_of_others_are_written_too(path):
+    model = nn.Linear(3, 5)
+    model.weight = nn.Parameter(torch.randn(3, 5).mT)
+    save_weights(model, path)
+    other = nn.Linear(3, 5)
+    load_weights(other, path)
+    assert torch.equal(other.weight, model.weight)
+
+
+def test_a_new_file_takes_the_place_of_the_old_one(saved):
+    path, _ = saved
+    newer = new_code_model(5)
+    save_weights(newer, path)
+    other = new_code_model(5)
+    load_weights(other, path)
+    assert_weights(other, weights(newer))
+
+
+def test_a_write_that_fails_halfway_leaves_the_old_file(saved, monkeypatch):
+    path, before = saved
+
+    def full_disk(tensors, target):
+        target.write_bytes(b"half")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(checkpoints, "save_file", full_disk)
+    with pytest.raises(OSError, match="no space left"):
+        save_weights(new_code_model(5), path)
+    other = new_code_model(5)
+    load_weights(other, path)
+    assert_weights(other, before)
+
+
+def test_a_write_after_one_that_failed_succeeds(path, model):
+    path.parent.mkdir()
+    path.with_suffix(".part").write_bytes(b"half")
+    save_weights(model, path)
+    assert [file.name for file in path.parent.iterdir()] == ["small.safetensors"]
+
+
+# ------------------------------------------------------------------------- files that are of no use
+
+
+def refusal(path, error):
+    """The message with which a file is refused by a model, which stays as it was."""
+    model = new_code_model(5)
+    before = weights(model)
+    with pytest.raises(error) as caught:
+        load_weights(model, path)
+    assert_weights(model, before)
+    return str(caught.value)
+
+
+def test_a_missing_file_comes_with_advice(path):
+    message = refusal(path, FileNotFoundError)
+    assert message == f"small.safetensors is missing in {path.parent}: make checkpoints makes it again"
+
+
+@pytest.mark.parametrize("left", [0, 7, 100, -1])
+def test_a_truncated_file_comes_with_advice(saved, left):
+    path, _ = saved
+    path.write_bytes(path.read_bytes()[:left])
+    message = refusal(path, ValueError)
+    assert re.fullmatch(r"small\.safetensors is damaged \(.+\): make checkpoints makes it again", message)
+
+
+@pytest.mark.parametrize(
+    "content", [b"\0" * 100, b"version https://git-lfs.github.com/spec/v1\n", b"PK\3\4" * 9]
+)
+def test_a_file_of_another_kind_comes_with_advice(path, content):
+    path.parent.mkdir()
+    path.write_bytes(content)
+    assert refusal(path, ValueError).startswith("small.safetensors is damaged (")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [new_code_model(7), CharRNN(len(CODE_CHARACTERS), 5), nn.Linear(3, 2)],
+    ids=["other sizes", "other cell", "other model"],
+)
+def test_the_weights_of_another_model_are_refused_with_both_shapes(path, other):
+    save_weights(other, path)
+    message = refusal(path, ValueError)
+    assert message.startswith(
+        "small.safetensors must hold weights of the shapes {'cell.x_to_gates.weight': (20, 96)"
+    )
+    found = message.split(", got ")[1]
+    assert all(f"'{name}': {tuple(tensor.shape)}" in found for name, tensor in other.state_dict().items())
+
+
+# ------------------------------------------------------------------------------ the character LSTM
+
+
+def test_an_untrained_code_model_is_an_lstm_that_forgets_nothing_at_first():
+    model = new_code_model(211, generator=torch.Generator().manual_seed(0))
+    assert isinstance(model.cell, LSTMCell)
+    assert model.cell.hidden_size == 211 and model.h_to_y.out_features == len(CODE_CHARACTERS)
+    assert model.cell.x_to_gates.bias[211:422].tolist() == [1.0] * 211
+    assert model.cell.x_to_gates.weight.mean().abs() < 0.02
+    assert 0.98 < model.cell.x_to_gates.weight.std() < 1.02
+
+
+def test_the_first_input_weights_depend_on_nothing_but_the_generator():
+    first, second, third = (
+        new_code_model(5, generator=torch.Generator().manual_seed(seed)).cell.x_to_gates.weight
+        for seed in (1, 1, 2)
+    )
+    assert torch.equal(first, second) and not torch.equal(first, third)
+
+
+def test_the_committed_file_is_small():
+    assert (CHECKPOINTS / "code.safetensors").stat().st_size < 2_000_000
+
+
+def test_the_committed_model_has_learnt_to_read_code():
+    tokens = Vocabulary(CODE_CHARACTERS).encode(held_out_source()[1])
+    bits = read_in_pieces(code_model(), tokens).bits.mean()
+    assert bits < 2.2
+
+
+def test_the_committed_model_is_ready_for_use_and_anew_each_time():
+    model = code_model()
+    assert not model.training and model.cell.hidden_size == 256
+    with torch.no_grad():
+        model.h_to_y.bias.zero_()
+    assert code_model().h_to_y.bias.abs().max() > 0
