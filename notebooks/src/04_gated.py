@@ -578,8 +578,9 @@ assert arriving["LSTM, forget bias 1"] < 0.01 < arriving["LSTM, chrono"]
 assert arriving["LSTM, forget bias 5"] > 0.5
 
 # %% [markdown]
-# A millionth part and less arrives in three of them, some thousandths with a forget bias of 1, a few
-# hundredths with chrono biases, all of it with a bias of 5.
+# A millionth part and less arrives in three of them, some ten-thousandths or thousandths with a forget bias of 1,
+# a few hundredths with chrono biases, all of it and more with a bias of 5. Now your prediction, and then about
+# ten seconds of training.
 
 # %%
 remembers = Prediction(
@@ -668,7 +669,9 @@ def adding_loss(reader, sequences=32):
     return F.mse_loss(reader(x)[:, 0], target)
 
 
-adders = {name: Reader(network, 1) for name, network in contenders(2).items()}
+networks = contenders(2)
+del networks["LSTM, forget bias 5"]
+adders = {name: Reader(network, 1) for name, network in networks.items()}
 for name, adder in adders.items():
     train(adder, adding_loss, label=name)
 
@@ -678,18 +681,18 @@ with torch.no_grad():
 fig, ax = plt.subplots(figsize=(6.5, 3))
 ax.plot(list(error.values()), list(error), "o", color=style.BLUE, markersize=9)
 ax.axvline(1 / 6, color="black", linestyle="--", label="always answering 1")
-ax.set(xlabel="mean squared error, length 50", xscale="log", xlim=(1e-4, 1), ylim=(5.5, -0.5))
+ax.set(xlabel="mean squared error, length 50", xscale="log", xlim=(1e-4, 1), ylim=(4.5, -0.5))
 ax.legend(loc="upper left")
 assert error["RNN"] > 0.12
 assert max(error["LSTM, forget bias 1"], error["LSTM, chrono"], error["GRU"]) < 0.03
 
 # %% [markdown]
 # The GRU, which could only guess a moment ago, is as good as any, and the LSTMs with forget bias 1 and with
-# chrono biases add as well. (With forget bias 0 or 5 it takes luck: in other runs they stay at 1/6. A memory
-# that keeps everything and lets half of everything in is soon full.) The difference between the two tasks is
-# the mark. Here the input itself says "now!", a gate that listens to it is soon found, and from then on the
-# gradient has somewhere to go. In the latch problem nothing says that the first symbol is the one, except a
-# gradient that has come all the way.
+# chrono biases add as well. (With forget bias 0 it takes luck, and with 5, which is left out here, too: in
+# other runs they stay at 1/6. A memory that keeps everything and lets half of everything in is soon full.)
+# The difference between the two tasks is the mark. Here the input itself says "now!", a gate that listens to
+# it is soon found, and from then on the gradient has somewhere to go. In the latch problem nothing says that
+# the first symbol is the one, except a gradient that has come all the way.
 #
 # ## Reading code
 #
@@ -706,7 +709,7 @@ print("more than 500 files and 5 million characters:", len(files) > 500 and sum(
 # The model is chapter 2's `CharRNN` with another cell in it, trained as chapter 3 taught: rows of text side
 # by side, the state carried from window to window, the graph cut. The function `text_loss` holds that loop.
 # One detail matters: a one-hot vector picks a single row of weights, and PyTorch's first weights are made for
-# inputs in which all entries count. So these start larger, as an embedding's do. Ten seconds:
+# inputs in which all entries count. So these start larger, as an embedding's do. A few seconds:
 
 # %% tags=["nbval-ignore-output"]
 from seqlib.rnn import CharRNN
@@ -942,7 +945,7 @@ assert all_eight > 1 and max(at_random) < 0.2
 #
 # If a fact is spread over many units, ask them all. A *linear probe* (Alain and Bengio, 2016) is a regression
 # from all cells to the truth, logistic for yes and no and linear for numbers, fitted on the one part (on
-# every fourth character, to be quick) and judged on the other. Beside it, the same probe on a network with
+# every eighth character, to be quick) and judged on the other. Beside it, the same probe on a network with
 # random weights, which has learnt nothing at all.
 
 # %%
@@ -961,7 +964,7 @@ nothing_learnt = {
 
 def probe(reading, feature):
     """AUC or correlation of a linear probe, fitted on the searched part, on the judged part."""
-    x, wanted = reading["searched"].cells[::4], getattr(truth["searched"], feature)[::4]
+    x, wanted = reading["searched"].cells[::8], getattr(truth["searched"], feature)[::8]
     answers = getattr(truth["judged"], feature)
     if feature in ("string", "comment"):
         fitted = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=500)).fit(x, wanted)

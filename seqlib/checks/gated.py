@@ -287,6 +287,8 @@ lstm_step = Exercise(
         "The new state comes back twice; the second is to be the cell, c_t.": _lstm_returning(
             lambda h_t, c_t, c: (h_t, h_t)
         ),
+        "These are the four parts side by side, (B, 4H), before anything was done with them. chunk(4, 1) "
+        "cuts them apart.": lambda x, h, c, W_x, W_h, b: x @ W_x + h @ W_h + b,
         "torch.stack makes one tensor of the two. Return them as a pair: return h_t, c_t.": _lstm_returning(
             lambda h_t, c_t, c: torch.stack([h_t, c_t])
         ),
@@ -543,7 +545,8 @@ gru_step = Exercise(
         "n is the tanh of x's part plus r times h's part. b_hn is in h's part, so r multiplies it as well.",
         "The new state lies between n and h: (1 - z) * n + z * h. Where z is 1, the old state stays.",
     ),
-    look="Compare with h_t = (1 - z) n + z h, n = tanh(x W_xn + b_xn + r (h W_hn + b_hn)), term by term.",
+    look="Compare with h_t = (1 - z) n + z h, n = tanh(x W_xn + b_xn + r (h W_hn + b_hn)), term by term. A "
+    "GRU has a single state, and h_t is all that is returned.",
 )
 
 
@@ -737,8 +740,9 @@ count_parameters = Exercise(
         "Go through the layers, with what they read in a variable: input_size at first, then directions * "
         "hidden_size. A second direction is a second network.",
     ),
-    look="Compare with sum(p.numel() for p in torch.nn.LSTM(2, 3).parameters()), which is 84: first one "
-    "layer and direction, then num_layers=2, then bidirectional=True.",
+    look="Compare with sum(p.numel() for p in torch.nn.LSTM(2, 3).parameters()), which is 84, or 21 for "
+    "torch.nn.RNN(2, 3), where gates=1: first one layer and direction, then num_layers=2, then "
+    "bidirectional=True.",
 )
 
 
