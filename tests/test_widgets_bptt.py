@@ -254,3 +254,15 @@ def test_in_deep_relu_networks_only_the_scale_of_he_keeps_the_spread():
         ends = [getattr(of, spread)[-1 if spread == "activations" else 0].item() for of in (large, lecun, he)]
         assert ends[0] > 1e10 and ends[1] < 1e-5 and 0.01 < ends[2] < 100
     assert "over 50 layers" in alternative(explorer)
+
+
+def test_the_gradient_explorer_can_begin_with_another_cell():
+    explorer = gradient_decay_explorer(cell="GRU")
+    assert explorer.controls["cell"].value == "GRU"
+    assert (
+        explorer.controls["forget_bias"].layout.display
+        == explorer.controls["activation"].layout.display
+        == "none"
+    )
+    with pytest.raises(ValueError, match="cell must be one of RNN, LSTM, GRU, got 'lstm'"):
+        gradient_decay_explorer(cell="lstm")

@@ -485,6 +485,15 @@ highway_explorer()
 # forget gate's: now the door is nearly shut while the memory is kept, the side roads are closed with it, and
 # the LSTM's line lies on the highway.
 #
+# In chapter 3's own explorer you can do the same to everything else: the gain of each gate's matrix, the size
+# of the inputs, the seed. Here it is with an LSTM in it.
+
+# %%
+from seqlib.widgets.bptt import gradient_decay_explorer
+
+gradient_decay_explorer(cell="LSTM")
+
+# %% [markdown]
 # The GRU fades about as fast as an LSTM with forget bias 0, which may surprise you, and for the same reason:
 # its first gates are $z \approx 1/2$, so half of the state is replaced at each step. A gate is only an offer.
 # It says what *can* be kept once the network has learnt to. Ten networks of each kind:
@@ -578,9 +587,9 @@ assert arriving["LSTM, forget bias 1"] < 0.01 < arriving["LSTM, chrono"]
 assert arriving["LSTM, forget bias 5"] > 0.5
 
 # %% [markdown]
-# A millionth part and less arrives in three of them, some ten-thousandths or thousandths with a forget bias of 1,
-# a few hundredths with chrono biases, all of it and more with a bias of 5. Now your prediction, and then about
-# ten seconds of training.
+# A millionth part and less arrives in three of them, some ten-thousandths or thousandths with a forget bias
+# of 1, a few hundredths with chrono biases, all of it and more with a bias of 5. Now your prediction, and
+# then about ten seconds of training.
 
 # %%
 remembers = Prediction(
@@ -807,21 +816,28 @@ read = {"searched": read_in_pieces(model, characters.encode(searched)), "judged"
 scores = {part: feature_scores(read[part].cells, truth[part]) for part in truth}
 found = {feature: int(values.argmax()) for feature, values in scores["searched"].items()}
 
-for feature, unit in found.items():
-    score = scores["judged"][feature][unit].item()
-    measure = f"AUC {(1 + score) / 2:.2f}" if feature in ("string", "comment") else f"|r| {score:.2f}"
-    print(f"{feature:12} unit {unit:3}   {measure}")
+print("the three best on the searched part, and how they do on the judged part")
+for feature, values in scores["searched"].items():
+    best = values.topk(3).indices.tolist()
+    judged_scores = [scores["judged"][feature][unit].item() for unit in best]
+    if feature in ("string", "comment"):
+        judged_scores = [(1 + score) / 2 for score in judged_scores]  # back to AUC
+    ranking = "   ".join(f"unit {u:3} {score:.2f}" for u, score in zip(best, judged_scores, strict=True))
+    print(f"{feature:12} {'AUC' if feature in ('string', 'comment') else '|r|'}   {ranking}")
+
 auc = {
     feature: (1 + scores["judged"][feature][found[feature]].item()) / 2 for feature in ("string", "comment")
 }
-assert auc["string"] > 0.85 and auc["comment"] > 0.8
+assert auc["string"] > 0.85 and auc["comment"] > 0.8 and found["comment"] == found["column"]
 assert scores["judged"]["depth"][found["depth"]] > 0.75
 best_auc.compare(round(auc["string"], 2))
 
 # %% [markdown]
-# The units were chosen on one part of the text and are judged on another. That matters: whoever looks at 256
-# units finds one that fits something by chance. (For indentation, depth and column, which are numbers, the
-# measure is the correlation, without its sign.)
+# The units were ranked on one part of the text and are judged on another. That matters: whoever looks at 256
+# units finds one that fits something by chance. See the second-best for indentation, or the order of the
+# third and the second for columns. (For indentation, depth and column, which are numbers, the measure is the
+# correlation, without its sign.) And one unit is the best for two things, comments and columns: they go
+# together, since comments make long lines.
 #
 # Nobody told the network that there are brackets; a unit that knows how many are open was simply useful. Look
 # at it, and at the others of the list: move **Unit**. Colours are the cell's value after each character,
@@ -902,24 +918,23 @@ def places(feature):
     return (before > 0) & ~ends, ends, (before == 0) & ~ends
 
 
-cost = {feature: cost_of_silence(found[feature]) for feature in ("string", "comment", "depth")}
+cost = {feature: cost_of_silence(unit) for feature, unit in found.items()}
 at_ends = {}
 print("unit silenced   inside   at ends   elsewhere   (bits a character)")
 for feature, bits_more in cost.items():
     inside, ends, elsewhere = (bits_more[where].mean().item() for where in places(feature))
     at_ends[feature] = ends
     print(f"{feature:13} {inside:+8.2f} {ends:+9.2f} {elsewhere:+11.2f}")
-    assert max(abs(inside), abs(elsewhere)) < 0.1
+    assert max(abs(inside), abs(elsewhere)) < 0.15
 assert at_ends["string"] < 0.5 and min(at_ends["comment"], at_ends["depth"]) > 1.5
-uses.compare(
-    f"the {dict(string='string', comment='comment', depth='bracket')[max(at_ends, key=at_ends.get)]} unit"
-)
+names = {"string": "the string unit", "comment": "the comment unit", "depth": "the bracket unit"}
+uses.compare(names[max(names, key=lambda feature: at_ends[feature])])
 
 # %% [markdown]
-# On average over the text the change is hardly worth a word, and at the ends it is large. Without the bracket
-# unit a closing bracket costs more than two bits more, without the comment unit the line break after a
-# comment does. Each becomes about five times less likely than it was. The network *uses* these units, and for
-# what one would think.
+# (Indentation and column end with their line.) Over most of the text the change is hardly worth a word, and
+# at the ends it can be large. Without the bracket unit a closing bracket costs more than two bits more, on
+# average; without the comment unit the line break after a comment does. Each becomes about five times less
+# likely than it was. The network *uses* these units, and for what one would think.
 #
 # The string unit it hardly misses. Is that because it does nothing, or because others know the same? Compare
 # it with units drawn at random, and silence the eight best string units at once.

@@ -16,13 +16,18 @@ from seqlib.untrained import ACTIVATIONS, DepthStatistics, depth_statistics, ran
 from seqlib.widgets.explorer import Explorer
 
 
-def gradient_decay_explorer() -> Explorer:
+def gradient_decay_explorer(*, cell: str = "RNN") -> Explorer:
     """How a gradient fades or grows on its way back through an untrained recurrent network.
+
+    `cell` is what "Cell" shows first: "RNN", "LSTM" or "GRU". Raises ValueError for anything else.
 
     Controls: "Gain" (of the recurrent matrix: its spectral radius, or the scale of an orthogonal one),
     "Input size", "Length", "Hidden size", "Seed", "Matrix", "Cell", and "Activation" for an RNN, "Forget
     bias" for an LSTM.
     """
+    cells = ("RNN", "LSTM", "GRU")
+    if cell not in cells:
+        raise ValueError(f"cell must be one of {', '.join(cells)}, got {cell!r}")
     figure, ax = new_figure(8.0, 4.8)
     with look():
         artists = figures.draw_gradient_flow(ax)
@@ -33,7 +38,7 @@ def gradient_decay_explorer() -> Explorer:
         "hidden_size": IntSlider(description="Hidden size", value=64, min=8, max=128),
         "seed": IntSlider(description="Seed", value=0, min=0, max=20),
         "matrix": Dropdown(description="Matrix", options=["Gaussian", "orthogonal"]),
-        "cell": Dropdown(description="Cell", options=["RNN", "LSTM", "GRU"]),
+        "cell": Dropdown(description="Cell", options=cells, value=cell),
         "activation": Dropdown(description="Activation", options=list(ACTIVATIONS)),
         "forget_bias": FloatSlider(description="Forget bias", value=1.0, min=-2, max=6, step=0.1),
     }
