@@ -98,44 +98,48 @@ def within(seconds: float, function: Callable[..., Any], args: tuple[Any, ...]) 
     if threading.current_thread() is not threading.main_thread() or previous is None:
         return function(*args)
 
-    late = running = False
-    finished = threading.Event()
+    limit = _Limit(seconds, previous)
+    watcher = threading.Thread(target=limit.watch, daemon=True)
+    signal.signal(signal.SIGINT, limit.on_interrupt)
+    try:
+        watcher.start()
+        limit.running = True
+        return function(*args)
+    finally:
+        limit.running = False
+        try:
+            limit.finished.set()
+            watcher.join()
+        finally:
+            signal.signal(signal.SIGINT, previous)
 
-    def on_interrupt(number: int, frame: FrameType | None) -> None:
-        if late:
+
+class _Limit:
+    """A watch that interrupts the main thread when the time is up, and what an interruption then means."""
+
+    def __init__(self, seconds: float, previous: Any) -> None:
+        self.seconds = seconds
+        self.previous = previous  # what an interruption meant before
+        self.late = self.running = False
+        self.finished = threading.Event()
+
+    def on_interrupt(self, number: int, frame: FrameType | None) -> None:
+        if self.late:
             # Only the function is broken off, and never this module's own code half-way. Out of a weak
             # reference's callback the exception would be lost: the next try will find another place.
-            if (
-                running
-                and frame is not None
-                and all(frame.f_globals is not own for own in (globals(), vars(weakref)))
-            ):
+            own = frame is None or frame.f_globals is globals() or frame.f_globals is vars(weakref)
+            if self.running and not own:
                 raise TimeUp
-        elif callable(previous):  # the learner's own Ctrl-C
-            previous(number, frame)
-        elif previous is signal.SIG_DFL:
+        elif callable(self.previous):  # the learner's own Ctrl-C
+            self.previous(number, frame)
+        elif self.previous is signal.SIG_DFL:
             raise KeyboardInterrupt
 
-    def watch() -> None:
-        nonlocal late
-        pause = seconds
-        while not finished.wait(pause):
-            late, pause = True, AGAIN_AFTER
+    def watch(self) -> None:
+        pause = self.seconds
+        while not self.finished.wait(pause):
+            self.late, pause = True, AGAIN_AFTER
             if hasattr(signal, "pthread_kill"):  # wakes a sleeping main thread as well
                 signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
             else:
                 _thread.interrupt_main()
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    signal.signal(signal.SIGINT, on_interrupt)
-    try:
-        watcher.start()
-        running = True
-        return function(*args)
-    finally:
-        running = False
-        try:
-            finished.set()
-            watcher.join()
-        finally:
-            signal.signal(signal.SIGINT, previous)
