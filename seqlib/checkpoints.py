@@ -42,17 +42,18 @@ def load_weights(model: nn.Module, path: Path) -> None:
     model.load_state_dict(weights)
 
 
-def new_code_model(hidden_size: int, *, generator: torch.Generator | None = None) -> CharRNN:
+def new_code_model(hidden_size: int) -> CharRNN:
     """An untrained character LSTM for source code; its vocabulary is `data.CODE_CHARACTERS`.
 
     A one-hot vector picks one row of weights for each character, as an embedding does. They start as an
     embedding's do, from a normal distribution: PyTorch's first weights are too small for a single 1.
     """
     model = CharRNN(len(CODE_CHARACTERS), hidden_size, cell=partial(LSTMCell, forget_bias=1.0))
-    nn.init.normal_(model.cell.x_to_gates.weight, generator=generator)
+    nn.init.normal_(model.cell.x_to_gates.weight)
     return model
 
 
+@torch.random.fork_rng(devices=[])  # first weights are drawn, and replaced at once: leave the generator alone
 def code_model() -> CharRNN:
     """The character LSTM of 256 units that was trained on Python's standard library (data/checkpoints)."""
     model = new_code_model(256)

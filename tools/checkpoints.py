@@ -4,16 +4,14 @@ Takes a quarter of an hour on one core. The weights come out a little different 
 another Python, whose standard library is another text.
 """
 
-import math
 import platform
 import time
 
 import torch
-from torch.nn import functional as F
 
 from seqlib import data
 from seqlib.checkpoints import CHECKPOINTS, new_code_model, save_weights
-from seqlib.rnn import CharRNN
+from seqlib.hunting import read_in_pieces
 from seqlib.training import fit, text_loss
 from seqlib.vocab import Vocabulary
 
@@ -71,16 +69,10 @@ def main() -> None:
         files=len(files),
         characters=len(tokens) / 1e6,
         seconds=seconds,
-        bits=bits_per_character(model, characters.encode(data.held_out_source()[1])),
+        bits=read_in_pieces(model, characters.encode(data.held_out_source()[1])).bits.mean(),
     )
     (CHECKPOINTS / "README.md").write_text(card, encoding="utf-8")
     print(card)
-
-
-@torch.no_grad()
-def bits_per_character(model: CharRNN, tokens: torch.Tensor) -> float:
-    logits = model(tokens[None, :-1]).logits[0]
-    return F.cross_entropy(logits, tokens[1:]).item() / math.log(2)
 
 
 if __name__ == "__main__":

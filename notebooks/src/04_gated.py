@@ -13,7 +13,7 @@
 # network for units that mean something, without fooling yourself.
 #
 # You should have read chapters 2 and 3. Reading takes about an hour and a half, with the exercises two and a
-# half. All cells together run in about a minute on two cores; nearly all of that is training.
+# half. All cells together run in about a minute on two cores; most of that is training.
 
 # %%
 import math
@@ -648,10 +648,9 @@ assert (kept > 0.2).sum() > 10
 
 # %% [markdown]
 # As the biases suggested, a good part of the units have their forget gates open and their input gates nearly
-# shut. (Not for good: some open their input gates wide later on, when, as the lowest picture shows, their
-# cells are already full.) But does a cell take up the first symbol and hold it, as a latch does? Let eight
-# sequences differ in their first symbol and in nothing else, and look at one unit, the one whose values lie
-# furthest apart at the end.
+# shut. But does a cell take up the first symbol and hold it, as a latch does? Let eight sequences differ in
+# their first symbol and in nothing else, and look at one unit, the one whose values lie furthest apart at the
+# end.
 
 # %%
 eight = x.repeat(8, 1, 1)
@@ -839,6 +838,8 @@ auc = {
 }
 assert auc["string"] > 0.85 and auc["comment"] > 0.8 and found["comment"] == found["column"]
 assert scores["judged"]["depth"][found["depth"]] > 0.75
+column, in_comment = truth["judged"].column, truth["judged"].comment
+assert column[in_comment].mean() > 1.2 * column[~in_comment].mean()
 best_auc.compare(round(auc["string"], 2))
 
 # %% [markdown]
@@ -846,7 +847,7 @@ best_auc.compare(round(auc["string"], 2))
 # units finds one that fits something by chance. Look at the second unit for indentation, which has little
 # left, or at columns, where the third does better than the second. (For indentation, depth and column, which
 # are numbers, the measure is the correlation, without its sign.) And one unit is the best for two things,
-# comments and columns: they go together, since both are found far to the right.
+# comments and columns. They go together: comments stand further to the right than the rest.
 #
 # Nobody told the network that there are brackets; a unit that knows how many are open was simply useful. Look
 # at it, and at the others of the list: move **Unit**. Colours are the cell's value after each character,
@@ -868,13 +869,18 @@ cell_explorer(judged, by_model.cells, scores["judged"], unit=found["depth"], fir
 # against comments.
 
 # %%
-mean_at = [
-    by_model.cells[depth == d, found["depth"]].mean().item()
-    for depth in [truth["judged"].depth]
-    for d in range(4)
-]
+bracket_unit, depth = by_model.cells[:, found["depth"]], truth["judged"].depth
+string, comment = truth["judged"].string, truth["judged"].comment
+mean_at = [bracket_unit[depth == d].mean().item() for d in range(4)]
 print("bracket unit, mean of tanh c with 0, 1, 2, 3 open:", "  ".join(f"{mean:.1f}" for mean in mean_at))
 assert mean_at[0] < 0 and mean_at == sorted(mean_at)
+
+opening = torch.tensor([character in "([{" for character in judged])
+step_up = torch.cat([torch.zeros(1), bracket_unit[1:] - bracket_unit[:-1]])
+for where, inside in (("code", ~string & ~comment), ("strings", string), ("comments", comment)):
+    mean = step_up[opening & inside].mean().item()
+    print(f"at {int((opening & inside).sum()):3} opening brackets in {where:8} it goes up by {mean:.1f}")
+    assert mean > 0.5
 
 
 def auc_between(unit, inside, outside):
@@ -882,7 +888,6 @@ def auc_between(unit, inside, outside):
     return roc_auc_score(inside[either], by_model.cells[either, unit])
 
 
-string, comment = truth["judged"].string, truth["judged"].comment
 against_code = auc_between(found["string"], string, ~string & ~comment)
 against_comments = auc_between(found["string"], string, comment)
 print(f"string unit, strings against code: AUC {against_code:.2f}, against comments: {against_comments:.2f}")
@@ -999,7 +1004,7 @@ from sklearn.preprocessing import StandardScaler
 
 from seqlib.checkpoints import new_code_model
 
-untrained = new_code_model(256, generator=generator)
+untrained = new_code_model(256)
 nothing_learnt = {
     part: read_in_pieces(untrained, characters.encode(text))
     for part, text in (("searched", searched), ("judged", judged))
@@ -1027,13 +1032,13 @@ for feature, unit in found.items():
     assert (0.65 if feature in auc else 0.4) < control < 0.9 and probed > max(control + 0.05, best)
 
 # %% [markdown]
-# Together the units know more than any one of them: strings and comments are told almost without error. But
-# look at the last column, too. A probe finds far more than chance in a network that has never been trained.
-# Random units remember a little of what they have read, quotation marks and `#` among it, and the probe has
-# learnt what to make of that. A probe says that something *can be read off*, by somebody who has been taught
-# to. It doesn't say that the network knows it as such, nor that it does anything with it; only the ablation
-# asked that. (A probe without a control says little. This control is Zhang and Bowman's, 2018; Hewitt and
-# Liang, 2019, propose another, the same probe with random labels.)
+# Together the units know more than any one of them: much more of strings, comments and the column, hardly
+# more of the depth. But look at the last column, too. A probe finds far more than chance in a network that
+# has never been trained. Random units remember a little of what they have read, quotation marks and `#` among
+# it, and the probe has learnt what to make of that. A probe says that something *can be read off*, by
+# somebody who has been taught to. It doesn't say that the network knows it as such, nor that it does anything
+# with it; only the ablation asked that. (A probe without a control says little. This control is Zhang and
+# Bowman's, 2018; Hewitt and Liang, 2019, propose another, the same probe with random labels.)
 #
 # ## What was measured
 #
