@@ -128,3 +128,22 @@ def latch_problem(
         raise ValueError(f"symbols must be at least 2, got {symbols}")
     drawn = torch.randint(symbols, (sequences, length), generator=generator)
     return torch.nn.functional.one_hot(drawn, symbols).float(), drawn[:, 0]
+
+
+def lookup_problem(
+    *, sequences: int, entries: int, symbols: int = 20, generator: torch.Generator
+) -> tuple[Int[Tensor, "B S 2"], Int[Tensor, " B"], Int[Tensor, " B"]]:
+    """A dictionary for each sequence and a question to it: memories, queries, answers.
+
+    A memory has `entries` pairs of a key and a value, both symbols from 0 on; keys are different. The query
+    is one of the keys, and the answer its value. Guessing a value of the memory is right about once in
+    `entries` times. Raises ValueError for fewer than one entry, and for more entries than symbols.
+    """
+    if not 1 <= entries <= symbols:
+        raise ValueError(f"entries must lie in 1..{symbols}, the number of symbols, got {entries}")
+    keys = torch.rand(sequences, symbols, generator=generator).argsort(1)[
+        :, :entries
+    ]  # (B, S), all different
+    values = torch.randint(symbols, (sequences, entries), generator=generator)
+    asked = torch.randint(entries, (sequences, 1), generator=generator)
+    return torch.stack([keys, values], -1), keys.gather(1, asked)[:, 0], values.gather(1, asked)[:, 0]
