@@ -4,7 +4,7 @@ Dimensions: B batch, T target time (queries), S source time (keys and values), H
 scores, V vocabulary. Batch first. Masks: True may attend.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import torch
@@ -90,26 +90,35 @@ class AttentionSteps(NamedTuple):
     weights: Float[Tensor, "B T S"]
     context: Float[Tensor, "B T H"]
     joined: Float[Tensor, "B T HH"]  # [context; h]
-    s_tilde: Float[Tensor, "B T H"]  # tanh(W_c joined)
+    s_tilde: Float[Tensor, "B T H"]  # tanh(W_c joined + b_c)
     logits: Float[Tensor, "B T V"]
 
 
 class AttentionSeq2Seq(Seq2Seq):
     """A decoder that looks back at all of the encoder's states at each step (Luong et al., 2015).
 
-    Queries are the decoder's states, keys and values the encoder's. The encoder reads in both directions.
+    Queries are the decoder's states, keys and values the encoder's. `scores` compares them: `dot_scores`,
+    `scaled_dot_scores`, or a module such as `AdditiveScores`.
     """
 
     def __init__(
-        self, source_size: int, target_size: int, *, embedding_size: int = 64, hidden_size: int = 128
+        self,
+        source_size: int,
+        target_size: int,
+        *,
+        embedding_size: int = 64,
+        hidden_size: int = 128,
+        scores: Callable[[Tensor, Tensor], Tensor] = dot_scores,
+        bidirectional: bool = True,
     ) -> None:
         super().__init__(
             source_size,
             target_size,
             embedding_size=embedding_size,
             hidden_size=hidden_size,
-            bidirectional=True,
+            bidirectional=bidirectional,
         )
+        self.scores = scores
         self.joined_to_s = nn.Linear(2 * hidden_size, hidden_size)
 
     def start(self, source: Int[Tensor, "B S"]) -> AttentionState:
@@ -127,7 +136,7 @@ class AttentionSeq2Seq(Seq2Seq):
 
     def look_up(self, h: Float[Tensor, "B T H"], state: AttentionState) -> AttentionSteps:
         """From the decoder's states to logits, with everything on the way."""
-        scores = dot_scores(h, state.memory)
+        scores = self.scores(h, state.memory)
         context, weights = attend(scores, state.memory, state.present[:, None])
         joined = torch.cat([context, h], -1)  # (B, T, 2H)
         s_tilde = torch.tanh(self.joined_to_s(joined))

@@ -141,9 +141,8 @@ def lookup_problem(
     """
     if not 1 <= entries <= symbols:
         raise ValueError(f"entries must lie in 1..{symbols}, the number of symbols, got {entries}")
-    keys = torch.rand(sequences, symbols, generator=generator).argsort(1)[
-        :, :entries
-    ]  # (B, S), all different
+    shuffled = torch.rand(sequences, symbols, generator=generator).argsort(1)
+    keys = shuffled[:, :entries]  # (B, S), all different
     values = torch.randint(symbols, (sequences, entries), generator=generator)
     asked = torch.randint(entries, (sequences, 1), generator=generator)
     return torch.stack([keys, values], -1), keys.gather(1, asked)[:, 0], values.gather(1, asked)[:, 0]

@@ -9,7 +9,7 @@ state is a tensor or a (nested, named) tuple of tensors; in each of them the fir
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -21,9 +21,9 @@ from torch import Tensor
 def token_probabilities(
     logits: Float[Tensor, "*B V"],
     *,
-    temperature: float = 1.0,
+    temperature: float | int = 1.0,
     top_k: int | None = None,
-    top_p: float | None = None,
+    top_p: float | int | None = None,
 ) -> Float[Tensor, "*B V"]:
     """softmax(logits / temperature), restricted to the likeliest tokens.
 
@@ -46,24 +46,27 @@ def token_probabilities(
         logits = logits.masked_fill(logits < smallest_kept, -torch.inf)
     # Shifting before dividing keeps small temperatures finite; softmax doesn't notice a shift.
     probabilities = ((logits - logits.amax(-1, keepdim=True)) / temperature).softmax(-1)
-    if top_p is None:
+    if top_p is None or top_p == 1:  # 1 keeps the rarest too, which a rounded sum would leave out
         return probabilities
     ordered, order = probabilities.sort(dim=-1, descending=True, stable=True)
     likelier = ordered.cumsum(-1) - ordered  # what the tokens before each have together: 0 for the first
-    kept = probabilities.masked_fill((likelier >= top_p).gather(-1, order.argsort(-1)), 0.0)
+    left_out = (likelier > 0) & (likelier >= top_p)  # never the first, however small top_p is
+    kept = probabilities.masked_fill(left_out.gather(-1, order.argsort(-1)), 0.0)
     return kept / kept.sum(-1, keepdim=True)
 
 
 def sample(
     logits: Float[Tensor, "B V"],
     *,
-    temperature: float = 1.0,
+    temperature: float | int = 1.0,
     top_k: int | None = None,
-    top_p: float | None = None,
+    top_p: float | int | None = None,
     generator: torch.Generator | None = None,
 ) -> Int[Tensor, " B"]:
     """One token for each row of `logits`, drawn with `token_probabilities`."""
     probabilities = token_probabilities(logits, temperature=temperature, top_k=top_k, top_p=top_p)
+    if temperature == 0:
+        return probabilities.argmax(-1)  # nothing is left to chance, and nothing drawn from a generator
     return torch.multinomial(probabilities, 1, generator=generator)[:, 0]
 
 
@@ -72,6 +75,7 @@ def sample(
 State = TypeVar("State")
 
 
+@runtime_checkable
 class Step(Protocol[State]):
     """What a model has to offer to be decoded; `Seq2Seq.step` is one."""
 
@@ -98,9 +102,9 @@ def sample_sequences(
     end: int,
     max_length: int,
     generator: torch.Generator | None = None,
-    temperature: float = 1.0,
+    temperature: float | int = 1.0,
     top_k: int | None = None,
-    top_p: float | None = None,
+    top_p: float | int | None = None,
 ) -> Decoded:
     """Draw token after token, each given all before it, until every row has written `end`.
 

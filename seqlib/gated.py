@@ -262,10 +262,11 @@ class LSTMCell(nn.Module):
         # Read what is present without the gaps. After a step the state is the one after as many steps as
         # were present up to there.
         order = (~present).long().argsort(dim=1, stable=True)
-        h, c = lstm_states(x.take_along_dim(order[..., None], 1), *state, *self._weights())
-        seen = present.cumsum(1)[..., None]  # (B, T, 1)
+        rows = torch.arange(len(x), device=x.device)[:, None]  # (B, 1)
+        h, c = lstm_states(x[rows, order], *state, *self._weights())
+        seen = present.cumsum(1)  # (B, T)
         h, c = (
-            torch.cat([first[:, None], part], 1).take_along_dim(seen, 1)
+            torch.cat([first[:, None], part], 1)[rows, seen]
             for first, part in zip(state, (h, c), strict=True)
         )
         return h, (h[:, -1], c[:, -1])

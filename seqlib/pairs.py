@@ -31,7 +31,8 @@ class Pair(NamedTuple):
 
 
 def number_pairs(count: int, *, digits: int = 12, generator: torch.Generator) -> list[Pair]:
-    """`count` different numbers of up to `digits` digits: Korean number words and English ones (num2words).
+    """`count` different numbers from 1 on, of up to `digits` digits: Korean number words and English ones
+    (num2words).
 
     Source tokens are characters, target tokens words, both without spaces, commas and "and". Every number of
     digits is equally common as long as there are enough such numbers. Raises ValueError for digits outside
@@ -118,9 +119,10 @@ _FORMATS = ("medium", "long", "full")
 
 
 def date_pairs(count: int, *, generator: torch.Generator) -> list[Pair]:
-    """`count` different dates of 1900 to 2099 as people write them in 24 languages (babel), and as ISO 8601.
+    """`count` dates of 1900 to 2099 as people write them in 24 languages (babel), and as ISO 8601.
 
-    Both in characters. Raises ValueError for a count that is not positive or above 100000.
+    Both in characters; no source comes twice. Raises ValueError for a count that is not positive or above
+    100000.
     """
     if not 1 <= count <= 100_000:
         raise ValueError(f"count must lie in 1..100000, got {count}")

@@ -206,7 +206,7 @@ def pair_batches(
     Pairs are drawn twenty batches at a time and dealt out by their lengths, so that little is computed for
     padding. Raises ValueError for a batch that is larger than the data.
     """
-    pool = min(_POOL, max(1, len(pairs.source) // max(1, batch_size)))
+    pool = max(1, min(_POOL, len(pairs.source) // (batch_size or 1)))
     drawn = minibatches(*pairs, batch_size=batch_size * pool, generator=generator)
 
     def batches() -> Iterator[tuple[Tensor, Tensor]]:
@@ -229,6 +229,7 @@ def trimmed(tokens: Int[Tensor, "B T"]) -> Int[Tensor, "B t"]:
 # ---------------------------------------------------------------------------------------- measuring
 
 
+@torch.no_grad()
 def write(
     model: Seq2Seq, source: Int[Tensor, "B S"], *, max_length: int, batch_size: int = 250
 ) -> Int[Tensor, "B T"]:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import torch
@@ -97,14 +98,17 @@ def fit(
     clip_norm: float | None = None,
     one_cycle: bool = False,
     label: str = "training",
+    watch: Callable[[History], None] | None = None,
 ) -> History:
     """Train `model` with Adam (Kingma and Ba, 2015) for `steps` calls of `loss()`.
 
     `loss()` draws its own batch and returns a scalar. The gradient is clipped to the global norm
     `clip_norm` if one is given. With `one_cycle` the learning rate rises to `learning_rate` and falls
-    again (Smith, 2018).
+    again (Smith, 2018). `watch(history)` is called after every step, and once more at the end, also of an
+    interrupted or diverged training: `seqlib.widgets.training.LiveLoss` draws the curve so.
     Interrupting the kernel ends the training early: the model keeps what it has learnt so far. Raises
-    ValueError for steps or rates that make no sense, and for a loss that is not a scalar.
+    ValueError for steps or rates that make no sense, and for a loss that is not a scalar. Whatever
+    `loss` or `watch` raises is passed on, and the model keeps what it has learnt until then.
     """
     if steps < 1:
         raise ValueError(f"steps must be at least 1, got {steps}")
@@ -134,7 +138,13 @@ def fit(
                 schedule.step()
             history.losses.append(value.item())
             history.gradient_norms.append(norm)
+            if watch:
+                watch(history)
     except KeyboardInterrupt:
         history.stopped = "interrupted"
-    model.eval()
+    finally:
+        model.eval()
+    if watch:
+        with suppress(KeyboardInterrupt):  # nothing is left to interrupt, and the history would be lost
+            watch(history)
     return history

@@ -18,6 +18,7 @@ EXERCISES = {
     for name, value in vars(importlib.import_module(f"seqlib.checks.{topic.name}")).items()
     if isinstance(value, Exercise)
 }
+SEEDS = 5
 MISTAKES = [(name, message) for name, exercise in EXERCISES.items() for message in exercise.mistakes]
 
 
@@ -35,7 +36,7 @@ def test_an_exercise_has_the_name_under_which_it_is_found(name):
     assert EXERCISES[name].name == name.partition(".")[2]
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(SEEDS))
 @pytest.mark.parametrize("name", EXERCISES)
 def test_the_reference_is_correct(name, seed):
     report = EXERCISES[name](EXERCISES[name].reference, seed=seed)
@@ -45,7 +46,7 @@ def test_the_reference_is_correct(name, seed):
 @pytest.mark.parametrize(("name", "message"), MISTAKES)
 def test_every_mistake_earns_its_own_message(name, message):
     exercise = EXERCISES[name]
-    for seed in range(10):
+    for seed in range(SEEDS):
         report = exercise(exercise.mistakes[message], seed=seed)
         assert report.status == "mistake", report
         assert (report.message + "\n").startswith(message + "\n"), report  # an exception may follow

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.stats import chisquare
 from sklearn.datasets import load_digits
 from torch.testing import assert_close
 
 from seqlib import data
-from seqlib.data import CODE_CHARACTERS, adding_problem, digits, latch_problem, tales
+from seqlib.data import CODE_CHARACTERS, adding_problem, digits, latch_problem, lookup_problem, tales
 from seqlib.vocab import Vocabulary
 
 
@@ -237,3 +238,46 @@ def test_latch_problem_depends_on_nothing_but_its_generator():
 def test_a_latch_problem_with_nothing_to_remember_is_refused(options, message):
     with pytest.raises(ValueError, match=f"^{message}$"):
         latch_problem(sequences=3, **options, generator=torch.Generator())
+
+
+# ------------------------------------------------------------------------------------------ lookup
+
+
+@pytest.mark.parametrize(("entries", "symbols"), [(1, 1), (1, 7), (5, 7), (7, 7), (11, 20)])
+def test_lookup_problem_asks_for_the_value_of_one_of_its_keys(entries, symbols):
+    g = torch.Generator().manual_seed(0)
+    memories, queries, answers = lookup_problem(sequences=37, entries=entries, symbols=symbols, generator=g)
+    assert memories.shape == (37, entries, 2) and queries.shape == answers.shape == (37,)
+    assert memories.dtype == queries.dtype == answers.dtype == torch.int64
+    assert memories.min() >= 0 and memories.max() < symbols
+    for memory, query, answer in zip(memories.tolist(), queries.tolist(), answers.tolist(), strict=True):
+        dictionary = dict(memory)
+        assert len(dictionary) == entries  # all keys are different
+        assert dictionary[query] == answer
+
+
+def test_keys_values_and_what_is_asked_for_are_equally_likely():
+    memories, queries, answers = lookup_problem(
+        sequences=5003, entries=5, symbols=7, generator=torch.Generator().manual_seed(0)
+    )
+    for symbols in (*memories.flatten(1).unbind(1), queries, answers):
+        assert chisquare(symbols.bincount(minlength=7)).pvalue > 0.01
+    asked = (memories[..., 0] == queries[:, None]).long().argmax(1)
+    assert chisquare(asked.bincount(minlength=5)).pvalue > 0.01
+
+
+def test_lookup_problem_depends_on_nothing_but_its_generator():
+    def draw(seed):
+        return lookup_problem(sequences=5, entries=11, generator=torch.Generator().manual_seed(seed))
+
+    state = torch.get_rng_state()
+    assert_close(draw(1), draw(1), rtol=0, atol=0)
+    assert not torch.equal(draw(1)[0], draw(2)[0])
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("entries", [0, -1, 8])
+def test_a_dictionary_without_entries_or_with_too_many_is_refused(entries):
+    message = rf"^entries must lie in 1\.\.7, the number of symbols, got {entries}$"
+    with pytest.raises(ValueError, match=message):
+        lookup_problem(sequences=3, entries=entries, symbols=7, generator=torch.Generator())

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from seqlib.pairs import read_pairs
+
 DATA = Path(__file__).parents[1] / "data"
 MARKER = "\n\n\n* * *\n\n\n"
 
@@ -149,6 +151,61 @@ def test_licence_and_copyright_notices_are_there(library, readme):
     assert "[LICENSE-PYTHON](LICENSE-PYTHON)" in section(readme, "library.txt")
     assert "# Copyright Disney Enterprises, Inc.  All Rights Reserved." in library[0]
     assert "Disney" in section(readme, "library.txt")
+
+
+# ------------------------------------------------------------------------------------ phrases.tsv
+
+
+@pytest.fixture(scope="module")
+def phrases() -> list[list[str]]:
+    """Korean and English sentence of each line."""
+    text = (DATA / "phrases.tsv").read_bytes().decode("utf-8")
+    assert text.endswith("\n") and "\r" not in text
+    return [line.split("\t") for line in text[:-1].split("\n")]
+
+
+def test_each_line_is_a_sentence_in_hangul_a_tab_and_a_sentence_in_small_ascii_letters(phrases):
+    lines = ["\t".join(sides) for sides in phrases]
+    wrong = [line for line in lines if not re.fullmatch(r"[가-힣]+( [가-힣]+)*\t[a-z]+( [a-z]+)*", line)]
+    assert wrong == []
+
+
+def test_pairs_words_and_lengths_are_those_that_the_readme_counts(phrases, readme):
+    text = " ".join(section(readme, "phrases.tsv").split())
+    korean, english = ([side.split() for side in sides] for sides in zip(*phrases, strict=True))
+    kinds = [len(set().union(*sentences)) for sentences in (korean, english)]
+    (a, b), (c, d) = ((min(map(len, side)), max(map(len, side))) for side in (korean, english))
+    assert text.startswith(f"{len(phrases)} pairs")
+    assert f"{kinds[0]} in Korean (with their particles and endings) and {kinds[1]} in English" in text
+    assert f"{a} to {b} Korean words and {c} to {d} English ones" in text
+
+
+def test_no_phrase_occurs_twice_in_either_language(phrases):
+    for sentences in zip(*phrases, strict=True):
+        assert [s for s, times in Counter(sentences).items() if times > 1] == []
+
+
+def test_every_word_of_the_phrases_occurs_in_as_many_lines_as_the_readme_says(phrases, readme):
+    assert "in at least nine lines" in " ".join(section(readme, "phrases.tsv").split())
+    for sentences in zip(*phrases, strict=True):
+        lines = Counter(word for sentence in sentences for word in set(sentence.split()))
+        assert [(word, times) for word, times in lines.items() if times < 9] == []
+
+
+def test_particles_fit_the_syllable_before_them_and_the_verb_comes_last_and_is_polite(phrases):
+    def ends_in_consonant(syllable: str) -> bool:
+        return (ord(syllable) - ord("가")) % 28 > 0
+
+    after_consonant = {"은": True, "는": False, "을": True, "를": False, "이": True, "가": False}
+    words = [word for korean, _ in phrases for word in korean.split() if word[-1] in after_consonant]
+    assert len(words) > len(phrases)
+    assert [w for w in words if ends_in_consonant(w[-2]) != after_consonant[w[-1]]] == []
+    assert [korean for korean, _ in phrases if not korean.endswith("요")] == []
+
+
+def test_a_learners_own_file_like_the_phrases_can_be_read(phrases):
+    pairs = read_pairs(DATA / "phrases.tsv")
+    assert [[" ".join(side) for side in pair] for pair in pairs] == phrases
 
 
 # ------------------------------------------------------------------------------------ checkpoints

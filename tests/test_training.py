@@ -364,6 +364,74 @@ def test_a_real_interrupt_ends_a_real_training():
     assert process.returncode == 0
 
 
+# -------------------------------------------------------------------------------------- watching
+
+
+class Watcher:
+    """Notes what each call is shown, and fails at the call numbered `fail_at`."""
+
+    def __init__(self, *, fail_at=None, failure=None):
+        self.shown = []
+        self.histories = []
+        self.fail_at, self.failure = fail_at, failure
+
+    def __call__(self, history):
+        assert len(history.losses) == len(history.gradient_norms)
+        self.shown.append((len(history.losses), history.stopped))
+        self.histories.append(history)
+        if len(self.shown) == self.fail_at:
+            raise self.failure
+
+
+def test_every_step_is_watched_and_the_end_once_more():
+    fitting, watcher = Fitting(), Watcher()
+    history = fitting.fit(watch=watcher)
+    assert watcher.shown == [(step, "finished") for step in (1, 2, 3, 4, 5, 6, 7, 7)]
+    assert all(shown is history for shown in watcher.histories)
+
+
+def test_a_watched_training_is_the_same_training():
+    watched, alone = Fitting(), Fitting()
+    assert watched.fit(watch=Watcher()) == alone.fit()
+    assert torch.equal(watched.parameters(), alone.parameters())
+
+
+@pytest.mark.parametrize(
+    ("failure", "stopped"),
+    [(interrupt, "interrupted"), (lambda model: model.weight.sum() * math.nan, "diverged")],
+)
+def test_a_training_that_stops_too_soon_is_watched_to_its_end(failure, stopped):
+    fitting, watcher = Fitting(fail_at=4, failure=failure), Watcher()
+    fitting.fit(watch=watcher)
+    assert watcher.shown == [(1, "finished"), (2, "finished"), (3, "finished"), (3, stopped)]
+
+
+def test_an_interrupt_while_watching_ends_the_training_after_that_step():
+    fitting, watcher = Fitting(), Watcher(fail_at=3, failure=KeyboardInterrupt)
+    assert repr(fitting.fit(watch=watcher)) == "History(3 steps, interrupted)"
+    assert watcher.shown[-1] == (3, "interrupted")
+    three = Fitting()
+    three.fit(steps=3)
+    assert torch.equal(fitting.parameters(), three.parameters())
+
+
+def test_an_interrupt_while_the_end_is_watched_loses_nothing():
+    fitting, watcher = Fitting(), Watcher(fail_at=8, failure=KeyboardInterrupt)
+    assert repr(fitting.fit(watch=watcher)) == "History(7 steps, finished)"
+    assert not fitting.model.training
+
+
+@pytest.mark.parametrize("fail_at", [3, 8])
+def test_what_watching_raises_is_passed_on_and_the_model_keeps_what_it_has_learnt(fail_at):
+    fitting, watcher = Fitting(), Watcher(fail_at=fail_at, failure=RuntimeError("no picture"))
+    with pytest.raises(RuntimeError, match="^no picture$"):
+        fitting.fit(watch=watcher)
+    assert len(watcher.shown) == fail_at and not fitting.model.training
+    as_far = Fitting()
+    as_far.fit(steps=min(fail_at, 7))
+    assert torch.equal(fitting.parameters(), as_far.parameters())
+
+
 # ----------------------------------------------------------------------------------- wrong inputs
 
 

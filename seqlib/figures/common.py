@@ -9,17 +9,21 @@ from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colorbar import Colorbar
-from matplotlib.colors import Colormap
+from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from torch import Tensor
 
+from seqlib.figures.style import BLUE, ORANGE, RED, SKY
 from seqlib.training import History
 
 # Lines differ in more than their colour, so that they can be told apart without it.
 _DASHES = ("-", "--", "-.", ":")
 _MARKERS = ("o", "s", "^", "D", "v", "P")
+
+# Colours for values of both signs: 0 is in the middle of an odd number of them, and white.
+SIGNED = LinearSegmentedColormap.from_list("signed", [BLUE, SKY, "white", ORANGE, RED], N=257)
 
 
 def axes_or_new(ax: Axes | None, *, width: float = 6.5, height: float = 3.6) -> Axes:

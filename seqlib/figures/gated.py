@@ -23,13 +23,19 @@ from torch import Tensor
 
 from seqlib.bptt import GradientFlow
 from seqlib.figures.bptt import pace
-from seqlib.figures.common import TextCells, add_colorbar, axes_or_new, draw_text_cells, update_text_cells
+from seqlib.figures.common import (
+    SIGNED,
+    TextCells,
+    add_colorbar,
+    axes_or_new,
+    draw_text_cells,
+    update_text_cells,
+)
 from seqlib.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, RED, SKY
 from seqlib.gated import LSTMTrace
 
 _MONO = ["DejaVu Sans Mono"]
-# 0 is in the middle of an odd number of colours, and white. Letters can be read on the light ones.
-_SIGNED = LinearSegmentedColormap.from_list("signed", [BLUE, SKY, "white", ORANGE, RED], N=257)
+# 0 is in the middle of an odd number of colours, and white. Letters can be read on these.
 _SIGNED_LIGHT = LinearSegmentedColormap.from_list("signed, light", [SKY, "white", ORANGE], N=257)
 
 
@@ -230,7 +236,7 @@ def plot_gates(
         (axes[0], "input gate i", trace.i, {"vmin": 0, "vmax": 1}),
         (axes[1], "forget gate f", trace.f, {"vmin": 0, "vmax": 1}),
         (axes[2], "output gate o", trace.o, {"vmin": 0, "vmax": 1}),
-        (axes[3], "cell, tanh c", trace.c[:, 1:].tanh(), {"cmap": _SIGNED, "vmin": -1, "vmax": 1}),
+        (axes[3], "cell, tanh c", trace.c[:, 1:].tanh(), {"cmap": SIGNED, "vmin": -1, "vmax": 1}),
     ):
         image = ax.imshow(
             part[sequence][:, order].mT.detach().numpy(),

@@ -108,7 +108,8 @@ class Lab:
 def lab(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """JupyterLab as the environment sets it up, but with nobody's own settings.
 
-    Its token is off: it listens on this machine only, and lives as long as the tests.
+    Its token is off: it listens on this machine only, and lives as long as the tests. With BRIEF_TRAINING in
+    the environment, models are trained briefly and claims are not asserted (brief_training.py).
     """
     home = tmp_path_factory.mktemp("lab")
     root = home / "notebooks"
@@ -130,6 +131,11 @@ def lab(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         "OMP_NUM_THREADS": "1",
     }
     environment.pop("MPLBACKEND", None)  # it would keep figures out of the notebooks
+    if os.environ.get("BRIEF_TRAINING"):
+        startup = home / "ipython/profile_default/startup"
+        startup.mkdir(parents=True)
+        shutil.copy(Path(__file__).parent / "brief_training.py", startup)
+        environment["PYTHONOPTIMIZE"] = "1"  # no asserts: a model that was trained briefly breaks many claims
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1"]
     command += [f"--port={port}", "--ServerApp.port_retries=0", f"--ServerApp.root_dir={root}"]
     command += ["--IdentityProvider.token=", "--LabApp.expose_app_in_browser=True", "--LabApp.news_url=None"]

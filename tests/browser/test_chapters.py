@@ -23,6 +23,12 @@ SLIDERS = {
     "gate_explorer": "Forget",
     "highway_explorer": "Forget bias",
     "cell_explorer": "Unit",
+    "bottleneck_explorer": "Context size",
+    "teacher_forcing_explorer": "Teacher forcing ratio",
+    "decoding_explorer": "Step",
+    "attention_steps_explorer": "Step",
+    "alignment_explorer": None,
+    "scaling_explorer": "d_k",
 }
 
 
