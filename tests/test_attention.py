@@ -92,7 +92,7 @@ def test_masked_softmax_is_the_softmax_of_what_is_left(row):
     scores, mask = row
     expected = np.zeros(len(scores))
     if mask.any():
-        expected[mask] = softmax(scores[mask].numpy())
+        expected[mask.numpy()] = softmax(scores[mask].numpy())
     found = masked_softmax(scores, mask)
     assert_exact(found, torch.from_numpy(expected))
     assert (found[~mask] == 0).all()

@@ -17,7 +17,7 @@ from seqlib.checks.exercise import Exercise
 from seqlib.checks.guard import call
 
 EXERCISES = {name: value for name, value in vars(check).items() if isinstance(value, Exercise)}
-SEEDS = range(10)
+SEEDS = range(3)
 PRIMES = {2, 3, 5, 7, 11, 13}
 
 

@@ -1,15 +1,16 @@
-"""Run every check of the course; stop at the first group that fails, and say which.
+"""Run every check of the course, and say which group failed.
 
 make test       (the same, after making the environment where needed)
 
-The unit tests run beside the notebooks, since each of the two keeps one core busy; what they say comes last.
+The quick groups come first, one after the other, and the first that fails ends it. Of the long ones two run
+at a time, since each keeps one core busy; what a group says is shown when it is through.
 """
 
 import os
 import subprocess
 import sys
-import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -17,49 +18,56 @@ PYTHON = os.path.relpath(sys.executable, ROOT)
 
 QUICK = {
     "style": ("-m", "ruff", "check", "."),
-    "types": ("-m", "mypy"),
     "notebooks agree with their text": ("tools/notebooks.py", "check"),
 }
-# In the browser models are trained briefly, and what they should have learnt is not asserted: the group
-# before has just done that. `pytest tests/browser` alone trains them in full.
-ENVIRONMENT = os.environ | {"BRIEF_TRAINING": "1"}
-UNIT_TESTS = ("-m", "pytest", "tests", "--ignore=tests/browser")
-NOTEBOOKS = {
+EXERCISES = [str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("tests/test_checks_*.py"))]
+LONG = {  # the longest first
     "notebooks give the stored outputs": ("-m", "pytest", "notebooks"),
     "notebooks in a browser": ("-m", "pytest", "tests/browser"),
+    "all other unit tests": (
+        "-m",
+        "pytest",
+        "tests",
+        "--ignore=tests/browser",
+        *(f"--ignore={path}" for path in EXERCISES),
+    ),
+    "unit tests of exercises": ("-m", "pytest", *EXERCISES),
+    "types": ("-m", "mypy"),
 }
+# In the browser models are trained briefly, and what they should have learnt is not asserted: another group
+# does that. `pytest tests/browser` alone trains them in full.
+ENVIRONMENT = os.environ | {"BRIEF_TRAINING": "1"}
 
 
 def main() -> int:
     started = time.perf_counter()
-    if status := run(QUICK):
-        return status
-    with tempfile.TemporaryFile() as said:
-        unit_tests = subprocess.Popen([sys.executable, *UNIT_TESTS], cwd=ROOT, stdout=said, stderr=said)
-        try:
-            print("\n== unit tests: begun; their report comes last", flush=True)
-            if status := run(NOTEBOOKS):
-                return status
-            status = unit_tests.wait()
-        finally:
-            unit_tests.kill()
-            unit_tests.wait()
-        said.seek(0)
-        announce("unit tests", UNIT_TESTS)
-        print(said.read().decode(errors="replace"), flush=True)
-    if status:
-        return failed("unit tests", UNIT_TESTS, status)
-    print(f"\n== Nothing failed ({time.perf_counter() - started:.0f} s).")
-    return 0
-
-
-def run(groups: dict[str, tuple[str, ...]]) -> int:
-    """One group after the other: 0, or the status of the first that fails."""
-    for name, arguments in groups.items():
+    for name, arguments in QUICK.items():
         announce(name, arguments)
-        if status := subprocess.call([sys.executable, *arguments], cwd=ROOT, env=ENVIRONMENT):
+        if status := subprocess.call([sys.executable, *arguments], cwd=ROOT):
             return failed(name, arguments, status)
-    return 0
+    with ThreadPoolExecutor(max_workers=2) as two:
+        running = {two.submit(run, arguments): name for name, arguments in LONG.items()}
+        results = {}
+        for done in as_completed(running):
+            name, finished = running[done], done.result()
+            announce(name, LONG[name])
+            print(finished.stdout.decode(errors="replace"), flush=True)
+            results[name] = finished.returncode
+    print(f"\n== {time.perf_counter() - started:.0f} s")
+    failures = [failed(name, LONG[name], status) for name, status in results.items() if status]
+    if not failures:
+        print("== Nothing failed.")
+    return max(failures, default=0)
+
+
+def run(arguments: tuple[str, ...]) -> "subprocess.CompletedProcess[bytes]":
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
 
 
 def announce(name: str, arguments: tuple[str, ...]) -> None:
@@ -68,7 +76,7 @@ def announce(name: str, arguments: tuple[str, ...]) -> None:
 
 def failed(name: str, arguments: tuple[str, ...], status: int) -> int:
     print(f"\n== FAILED: {name}. To run this group alone: {PYTHON} {' '.join(arguments)}")
-    return status
+    return abs(status)
 
 
 if __name__ == "__main__":

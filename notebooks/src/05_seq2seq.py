@@ -320,10 +320,12 @@ print(
 assert said > 990 and len(as_long) > 800
 
 # %% tags=["nbval-ignore-output"]
-by_digit = torch.tensor(
-    [[x == y for x, y in zip(*both, strict=True)][:9] for both in as_long if len(both[0]) >= 9]
-)
-by_digit = by_digit.double().mean(0)
+right_digits = [
+    [x == y for x, y in zip(asked, answered, strict=True)][:9]
+    for asked, answered in as_long
+    if len(asked) >= 9
+]
+by_digit = torch.tensor(right_digits, dtype=torch.float64).view(-1, 9).mean(0)
 print("right, from the first digit on:", "  ".join(f"{share:.2f}" for share in by_digit.tolist()))
 assert by_digit[0] > 0.75 and by_digit[4:].max() < 0.5
 
@@ -724,8 +726,9 @@ rescued = [
     and not is_exact(search(held_out.source[row], 1), target)
 ]
 assert rescued
-source = corpus.source_vocabulary.decode(until_end(held_out.source[rescued[0]], EOS))
-print("".join(source), "is", as_text(held_out.target[rescued[0]], corpus.target_vocabulary))
+shown = rescued[0] if rescued else 0
+source = corpus.source_vocabulary.decode(until_end(held_out.source[shown], EOS))
+print("".join(source), "is", as_text(held_out.target[shown], corpus.target_vocabulary))
 
 # %%
 decoding_explorer(model, corpus, source, step=3, width=3)

@@ -26,7 +26,17 @@ from seqlib import data
 from seqlib.checks import Prediction
 from seqlib.checks import attention as check
 from seqlib.figures import style
-from seqlib.pairs import EOS, PAD, Pair, make_corpus, number_alignment, number_pair, number_pairs, romanised
+from seqlib.pairs import (
+    EOS,
+    PAD,
+    Pair,
+    make_corpus,
+    number_alignment,
+    number_pair,
+    number_pairs,
+    romanised,
+    to_tensor,
+)
 from seqlib.seq2seq import Seq2Seq, decoder_inputs, exact_match, pair_loss
 from seqlib.training import fit
 from seqlib.widgets.training import LiveLoss
@@ -394,6 +404,14 @@ def words(tokens, vocabulary):
     return tuple(vocabulary.decode(tokens[(tokens != PAD) & (tokens != EOS)]))
 
 
+@torch.no_grad()
+def weights_of(model, corpus, pair):
+    """The attention weights (T, S) with which the right words are written, <eos> among them."""
+    state = model.start(to_tensor([pair.source], corpus.source_vocabulary))
+    inputs = decoder_inputs(to_tensor([pair.target], corpus.target_vocabulary))
+    return model.look_up(model.states(inputs, state), state).weights[0]
+
+
 class OnDigits(NamedTuple):
     """Shares of the digit words whose largest weight is there, and the weight that lies there on average."""
 
@@ -427,11 +445,13 @@ print("the largest weight is on the digit's own characters for more than 80 % of
 assert on_digits.either > 0.8 and on_digits.weight > 0.75
 
 # %% tags=["nbval-ignore-output"]
-from seqlib.attention import translate
-
 pair = number_pair(350_608)
-seen = translate(model, corpus, pair.source)
-plot_attention(seen.weights, source=seen.source, target=seen.target, aligned=number_alignment(pair))
+labels = {
+    "source": [*pair.source, "<eos>"],
+    "target": [*pair.target, "<eos>"],
+    "aligned": number_alignment(pair),
+}
+plot_attention(weights_of(model, corpus, pair), **labels)
 print(
     f"largest weight on the digit: {100 * on_digits.either:.1f} %, weight there: {100 * on_digits.weight:.1f} %"
 )
@@ -453,8 +473,6 @@ print(
 # 35,000, from a batch in which a longer number stands, too. What is wrong?
 
 # %% tags=["nbval-ignore-output"]
-from seqlib.pairs import to_tensor
-
 batch = [number_pair(number) for number in (35_000, 123_456_789_012)]
 with torch.no_grad():
     state = model.start(to_tensor([pair.source for pair in batch], corpus.source_vocabulary))
@@ -522,15 +540,11 @@ assert both[3] > 0.05 and both[5] > 0.05 and both[4] == both.max()
 # If that is so, a decoder with a forward encoder should look later, where the place is known. Does it?
 
 # %% tags=["nbval-ignore-output"]
-pair = number_pair(350_608)
 fig, axes = plt.subplots(1, 2, figsize=(11, 3.9))
 looks = {}
 for ax, direction in zip(axes, ("forwards", "both directions"), strict=True):
     reader = small[f"attention, {direction}"]
-    seen = translate(reader, six, pair.source)
-    plot_attention(
-        seen.weights, source=seen.source, target=seen.target, aligned=number_alignment(pair), ax=ax
-    )
+    plot_attention(weights_of(reader, six, number_pair(350_608)), **labels, ax=ax)
     ax.set_title(direction)
     looks[direction] = attention_on_digits(reader, six)
     print(f"{direction:16} largest weight on the digit itself: {looks[direction].digit:.2f}")
@@ -799,6 +813,8 @@ print("with attention: more than 70 % of the dates, more than 80 % of the senten
 
 # %% tags=["nbval-ignore-output"]
 fig, axes = plt.subplots(1, 2, figsize=(11, 4.2), width_ratios=[2, 1])
+from seqlib.attention import translate
+
 date = list("3 de marzo de 1987")
 seen = translate(date_model, dates, date)
 assert (seen.weights[:4].argmax(1) > 12).float().mean() > 0.5  # the year's digits look at its end
