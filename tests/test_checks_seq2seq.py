@@ -73,12 +73,12 @@ def test_padding_is_at_the_end_of_rows_of_different_lengths(kind, seed):
 
 
 def test_there_are_answers_that_end_by_themselves_answers_that_are_cut_and_an_empty_one():
-    for seed in SEEDS:
+    for seed in range(10):
         ended, cut, empty = (drawn(check.greedy_decode, kind, seed) for kind in range(3))
         assert 6 <= len(_greedy_decode(*ended)) <= 10 < ended[-1]
         assert len(_greedy_decode(*cut)) == cut[-1] and len(_greedy_decode(*cut[:-1], MOST_CALLS)) == 17
         assert _greedy_decode(*empty) == []
-    lengths = {len(_greedy_decode(*drawn(check.greedy_decode, 0, seed))) for seed in SEEDS}
+    lengths = {len(_greedy_decode(*drawn(check.greedy_decode, 0, seed))) for seed in range(10)}
     assert len(lengths) >= 4
 
 

@@ -20,18 +20,20 @@ QUICK = {
     "style": ("-m", "ruff", "check", "."),
     "notebooks agree with their text": ("tools/notebooks.py", "check"),
 }
-EXERCISES = [str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("tests/test_checks_*.py"))]
+PARTS = {
+    "exercises": [str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("tests/test_checks_*.py"))],
+    "figures and explorers": [
+        str(path.relative_to(ROOT))
+        for kind in ("figures", "widgets")
+        for path in sorted(ROOT.glob(f"tests/test_{kind}_*.py"))
+    ],
+}
+REST = [f"--ignore={path}" for part in PARTS.values() for path in ("tests/browser", *part)]
 LONG = {  # the longest first
     "notebooks give the stored outputs": ("-m", "pytest", "notebooks"),
     "notebooks in a browser": ("-m", "pytest", "tests/browser"),
-    "all other unit tests": (
-        "-m",
-        "pytest",
-        "tests",
-        "--ignore=tests/browser",
-        *(f"--ignore={path}" for path in EXERCISES),
-    ),
-    "unit tests of exercises": ("-m", "pytest", *EXERCISES),
+    "all other unit tests": ("-m", "pytest", "tests", *REST),
+    **{f"unit tests of {name}": ("-m", "pytest", *part) for name, part in PARTS.items()},
     "types": ("-m", "mypy"),
 }
 # In the browser models are trained briefly, and what they should have learnt is not asserted: another group

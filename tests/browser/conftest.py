@@ -170,10 +170,20 @@ class Notebook:
     page: Page
     console_errors: list[str] = field(default_factory=list)
 
-    def run_all(self, timeout: float = 120) -> list[str]:
-        """Run all cells; the errors of those that failed."""
+    def run_all(self, timeout: float = 120, *, through: str = "") -> list[str]:
+        """Run all cells, or those up to the last that contains `through`; the errors of those that failed."""
         self.page.set_default_timeout(timeout * 1000)
-        self.page.evaluate("() => jupyterapp.commands.execute('notebook:run-all-cells')")
+        self.page.evaluate(
+            """through => {
+                const notebook = jupyterapp.shell.currentWidget.content;
+                const last = notebook.widgets.findLastIndex(cell =>
+                    cell.model.type === 'code' && cell.model.sharedModel.getSource().includes(through));
+                notebook.activeCellIndex = Math.min(last + 1, notebook.widgets.length - 1);
+                const command = through ? 'run-all-above' : 'run-all-cells';
+                return jupyterapp.commands.execute(`notebook:${command}`);
+            }""",
+            through,
+        )
         self.wait_for_idle(timeout)
         self.page.set_default_timeout(20_000)
         return self.page.evaluate(
