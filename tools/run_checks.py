@@ -29,11 +29,11 @@ PARTS = {
     ],
 }
 REST = [f"--ignore={path}" for part in PARTS.values() for path in ("tests/browser", *part)]
-LONG = {  # the longest first
+LONG = {  # in an order in which both lanes end at about the same time
     "notebooks give the stored outputs": ("-m", "pytest", "notebooks"),
     "notebooks in a browser": ("-m", "pytest", "tests/browser"),
-    "all other unit tests": ("-m", "pytest", "tests", *REST),
     **{f"unit tests of {name}": ("-m", "pytest", *part) for name, part in PARTS.items()},
+    "all other unit tests": ("-m", "pytest", "tests", *REST),
     "types": ("-m", "mypy"),
 }
 # In the browser models are trained briefly, and what they should have learnt is not asserted: another group
