@@ -19,18 +19,18 @@ from seqlib.seq2seq import Seq2Seq, decoder_inputs
 class Attended(NamedTuple):
     """What attention gives for each query: the weighted sum of the values, and the weights."""
 
-    context: Float[Tensor, "B T H"]
-    weights: Float[Tensor, "B T S"]  # each row sums to 1 over S, or to 0 where nothing may be attended
+    context: Float[Tensor, "*B T H"]
+    weights: Float[Tensor, "*B T S"]  # each row sums to 1 over S, or to 0 where nothing may be attended
 
 
-def dot_scores(queries: Float[Tensor, "B T K"], keys: Float[Tensor, "B S K"]) -> Float[Tensor, "B T S"]:
+def dot_scores(queries: Float[Tensor, "*B T K"], keys: Float[Tensor, "*B S K"]) -> Float[Tensor, "*B T S"]:
     """q . k for each query and each key (Luong et al., 2015)."""
     return queries @ keys.mT
 
 
 def scaled_dot_scores(
-    queries: Float[Tensor, "B T K"], keys: Float[Tensor, "B S K"]
-) -> Float[Tensor, "B T S"]:
+    queries: Float[Tensor, "*B T K"], keys: Float[Tensor, "*B S K"]
+) -> Float[Tensor, "*B T S"]:
     """q . k / sqrt(K) (Vaswani et al., 2017): of the same size for short and long vectors."""
     return queries @ keys.mT / keys.shape[-1] ** 0.5
 
@@ -62,9 +62,9 @@ def masked_softmax(scores: Float[Tensor, "*B S"], mask: Bool[Tensor, "*#B S"]) -
 
 
 def attend(
-    scores: Float[Tensor, "B T S"],
-    values: Float[Tensor, "B S H"],
-    mask: Bool[Tensor, "B #T S"] | None = None,
+    scores: Float[Tensor, "*B T S"],
+    values: Float[Tensor, "*B S H"],
+    mask: Bool[Tensor, "*#B #T S"] | None = None,
 ) -> Attended:
     """From scores to contexts: weights = softmax(scores), context = the values' sum with these weights."""
     weights = scores.softmax(-1) if mask is None else masked_softmax(scores, mask)
