@@ -1,16 +1,22 @@
 """Trained models that come with the course. Their weights lie in safetensors files: numbers, no programs."""
 
+import json
 from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from seqlib.attention import AttentionSeq2Seq
 from seqlib.data import CODE_CHARACTERS, DATA
 from seqlib.gated import LSTMCell
+from seqlib.pairs import Corpus, make_corpus, number_pairs
 from seqlib.rnn import CharRNN
+from seqlib.seq2seq import Seq2Seq
+from seqlib.transformer import Transformer
 
 CHECKPOINTS = DATA / "checkpoints"
 
@@ -59,3 +65,47 @@ def code_model() -> CharRNN:
     model = new_code_model(256)
     load_weights(model, CHECKPOINTS / "code.safetensors")
     return model.eval()
+
+
+class NumberModels(NamedTuple):
+    """Three translators of number words, trained on the same pairs for as many steps, and the pairs.
+
+    `corpus.held_out` was kept from all three.
+    """
+
+    corpus: Corpus
+    without_attention: Seq2Seq
+    with_attention: AttentionSeq2Seq
+    transformer: Transformer
+
+
+def new_number_models(seed: int) -> NumberModels:
+    """The same, untrained: pairs and first weights are drawn with this seed."""
+    torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
+    corpus = make_corpus(number_pairs(21_000, generator=generator), held_out=1000, generator=generator)
+    sizes = len(corpus.source_vocabulary), len(corpus.target_vocabulary)
+    return NumberModels(
+        corpus, Seq2Seq(*sizes), AttentionSeq2Seq(*sizes), Transformer(*sizes, inner_size=192)
+    )
+
+
+@torch.random.fork_rng(devices=[])
+def number_models() -> NumberModels:
+    """The translators that were trained for 1000 steps with seed 0 (data/checkpoints)."""
+    trained = new_number_models(0)
+    for name, model in trained._asdict().items():
+        if name != "corpus":
+            load_weights(model, CHECKPOINTS / f"numbers_{name}.safetensors")
+            model.eval()
+    return trained
+
+
+def number_results() -> dict[str, Any]:
+    """What `make checkpoints` measured with seeds 0 to 4, by model.
+
+    "exact" are the shares of 1000 held-out numbers that were translated exactly, "seconds" how much
+    processor time the trainings took on one core, "steps" how many steps each had.
+    """
+    results: dict[str, Any] = json.loads((CHECKPOINTS / "numbers.json").read_text(encoding="utf-8"))
+    return results

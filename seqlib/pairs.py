@@ -248,11 +248,11 @@ def romanised(token: str) -> str:
 
     For the labels of figures, whose fonts have no Korean.
     """
+    return "".join(map(_syllable, token))
 
-    def syllable(character: str) -> str:
-        number = ord(character) - ord("가")
-        if not 0 <= number < 19 * 21 * 28:
-            return character
-        return _FIRST[number // (21 * 28)] + _MIDDLE[number // 28 % 21] + _LAST[number % 28]
 
-    return "".join(map(syllable, token))
+def _syllable(character: str) -> str:
+    number = ord(character) - ord("가")
+    if not 0 <= number < 19 * 21 * 28:
+        return character
+    return _FIRST[number // (21 * 28)] + _MIDDLE[number // 28 % 21] + _LAST[number % 28]

@@ -5,7 +5,7 @@ first. Source and target rows end with EOS and are filled up with PAD (`seqlib.p
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -16,7 +16,7 @@ from seqlib.decoding import greedy
 from seqlib.gated import LSTMCell
 from seqlib.pairs import EOS, PAD, SOS, PairTensors
 from seqlib.rnn import check_sizes
-from seqlib.training import minibatches
+from seqlib.training import History, fit, minibatches
 
 # -------------------------------------------------------------------------------- encoder and decoder
 
@@ -129,6 +129,20 @@ class Seq2Seq(nn.Module):
         return DecoderState(encoded.h * kept, encoded.c * kept)
 
 
+@runtime_checkable
+class Translator(Protocol):
+    """Whatever reads a source and writes a target token by token: `Seq2Seq`, or a Transformer."""
+
+    def __call__(self, source: Tensor, inputs: Tensor) -> Tensor:
+        """Logits of the token after each of `inputs`."""
+
+    def start(self, source: Tensor) -> Any:
+        """Read the source: the state that the first step starts from."""
+
+    def step(self, tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """One step, as `seqlib.decoding` wants it."""
+
+
 # ----------------------------------------------------------------------------------------- training
 
 
@@ -143,7 +157,7 @@ def masked_loss(logits: Float[Tensor, "B T V"], target: Int[Tensor, "B T"]) -> F
 
 
 def free_running(
-    model: Seq2Seq,
+    model: Translator,
     source: Int[Tensor, "B S"],
     target: Int[Tensor, "B T"],
     *,
@@ -169,7 +183,7 @@ def free_running(
 
 
 def pair_loss(
-    model: Seq2Seq,
+    model: Translator,
     pairs: PairTensors,
     *,
     batch_size: int,
@@ -193,6 +207,35 @@ def pair_loss(
         return masked_loss(logits, target)
 
     return loss
+
+
+def fit_pairs(
+    model: nn.Module,
+    pairs: PairTensors,
+    *,
+    steps: int,
+    generator: torch.Generator,
+    learning_rate: float = 5e-3,
+    teacher_forcing: float | int = 1.0,
+    label: str = "training",
+    watch: Callable[[History], None] | None = None,
+) -> History:
+    """Train a `Translator` with the settings that suit the course's pairs.
+
+    Batches of 64 pairs, gradients clipped to norm 1, and a learning rate that rises to `learning_rate` and
+    falls again; the rest, and the errors, are those of `pair_loss` and `fit`.
+    """
+    translator = cast(Translator, model)  # a type for "both" is what Python doesn't have
+    return fit(
+        model,
+        pair_loss(translator, pairs, batch_size=64, generator=generator, teacher_forcing=teacher_forcing),
+        steps=steps,
+        learning_rate=learning_rate,
+        clip_norm=1.0,
+        one_cycle=True,
+        label=label,
+        watch=watch,
+    )
 
 
 _POOL = 20
@@ -231,7 +274,7 @@ def trimmed(tokens: Int[Tensor, "B T"]) -> Int[Tensor, "B t"]:
 
 @torch.no_grad()
 def write(
-    model: Seq2Seq, source: Int[Tensor, "B S"], *, max_length: int, batch_size: int = 250
+    model: Translator, source: Int[Tensor, "B S"], *, max_length: int, batch_size: int = 250
 ) -> Int[Tensor, "B T"]:
     """The greedy answer to each source: (B, max_length), EOS after each and PAD after that."""
     answers = []
@@ -246,13 +289,13 @@ def write(
     return torch.cat(answers)
 
 
-def exact_match(model: Seq2Seq, pairs: PairTensors) -> Bool[Tensor, " N"]:
+def exact_match(model: Translator, pairs: PairTensors) -> Bool[Tensor, " N"]:
     """Which sources are answered greedily with exactly their target."""
     return (write(model, pairs.source, max_length=pairs.target.shape[1]) == pairs.target).all(1)
 
 
 def right_by_position(
-    model: Seq2Seq,
+    model: Translator,
     pairs: PairTensors,
     *,
     teacher_forcing: float | int,

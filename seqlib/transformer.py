@@ -259,10 +259,9 @@ class TransformerEncoder(nn.Module):
         self.embedding = nn.Embedding(vocabulary_size, model_size)
         self.positions = positions
         self.dropout = nn.Dropout(dropout)
+        inner = 4 * model_size if inner_size is None else inner_size
         self.layers: list[EncoderLayer] = nn.ModuleList(  # type: ignore[assignment]  # it can't say what
-            EncoderLayer(
-                model_size, num_heads, inner_size or 4 * model_size, pre_norm=pre_norm, dropout=dropout
-            )
+            EncoderLayer(model_size, num_heads, inner, pre_norm=pre_norm, dropout=dropout)
             for _ in range(num_layers)
         )
         self.norm = nn.LayerNorm(model_size) if pre_norm else nn.Identity()  # nothing has normed the sum
@@ -334,10 +333,9 @@ class Transformer(nn.Module):
         )
         self.embedding = nn.Embedding(target_size, model_size)
         self.dropout = nn.Dropout(dropout)
+        inner = 4 * model_size if inner_size is None else inner_size
         self.layers: list[DecoderLayer] = nn.ModuleList(  # type: ignore[assignment]  # it can't say what
-            DecoderLayer(
-                model_size, num_heads, inner_size or 4 * model_size, pre_norm=pre_norm, dropout=dropout
-            )
+            DecoderLayer(model_size, num_heads, inner, pre_norm=pre_norm, dropout=dropout)
             for _ in range(num_layers)
         )
         self.norm = nn.LayerNorm(model_size) if pre_norm else nn.Identity()

@@ -1,6 +1,7 @@
 """Move every control of an Explorer through its whole range, as the tests of all chapters' explorers do."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 from xml.etree import ElementTree
 
@@ -24,6 +25,24 @@ def settings(control: ipywidgets.Widget) -> list[Any]:
             middle = low + round((middle - low) / control.step) * control.step
         return [type(control.value)(value) for value in (low, middle, high)]
     return [control.value]  # a text or an unbounded number: what the lesson begins with
+
+
+@cache
+def _made(make: Callable[[], Explorer]) -> tuple[Explorer, dict[str, Any]]:
+    explorer = make()
+    return explorer, explorer.values
+
+
+def opened(make: Callable[[], Explorer]) -> Explorer:
+    """What `make` makes, with its controls as they were then; made once for all tests, since that takes long.
+
+    Not for a test of what happens when an explorer is made, nor for one that changes more than controls.
+    """
+    explorer, begin = _made(make)
+    for name, value in begin.items():
+        explorer.controls[name].value = value
+    explorer.redraw()
+    return explorer
 
 
 def drive(explorer: Explorer) -> Iterator[dict[str, Any]]:

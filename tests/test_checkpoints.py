@@ -8,11 +8,21 @@ from safetensors import safe_open
 from torch import nn
 
 from seqlib import checkpoints
-from seqlib.checkpoints import CHECKPOINTS, code_model, load_weights, new_code_model, save_weights
+from seqlib.checkpoints import (
+    CHECKPOINTS,
+    code_model,
+    load_weights,
+    new_code_model,
+    number_models,
+    number_results,
+    save_weights,
+)
 from seqlib.data import CODE_CHARACTERS, held_out_source
 from seqlib.gated import LSTMCell
 from seqlib.hunting import read_in_pieces
+from seqlib.pairs import PAD, PairTensors
 from seqlib.rnn import CharRNN
+from seqlib.seq2seq import exact_match
 from seqlib.vocab import Vocabulary
 
 
@@ -174,9 +184,10 @@ def test_an_untrained_code_model_is_an_lstm_that_forgets_nothing_at_first():
     assert 0.98 < model.cell.x_to_gates.weight.std() < 1.02
 
 
-def test_loading_leaves_the_global_generator_alone():
+@pytest.mark.parametrize("load", [code_model, number_models])
+def test_loading_leaves_the_global_generator_alone(load):
     before = torch.get_rng_state()
-    code_model()
+    load()
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -196,3 +207,32 @@ def test_the_committed_model_is_ready_for_use_and_anew_each_time():
     with torch.no_grad():
         model.h_to_y.bias.zero_()
     assert code_model().h_to_y.bias.abs().max() > 0
+
+
+# --------------------------------------------------------------------------------- the translators
+
+
+@pytest.fixture(scope="module")
+def translators():
+    return number_models()
+
+
+def test_the_translators_know_nothing_of_what_was_held_out(translators):
+    corpus = translators.corpus
+    trained = {tuple(source[source != PAD].tolist()) for source in corpus.train.source}
+    assert len(trained) == len(corpus.train.source) == 20_000
+    assert not any(tuple(source[source != PAD].tolist()) in trained for source in corpus.held_out.source)
+
+
+@pytest.mark.parametrize("name", ["without_attention", "with_attention", "transformer"])
+def test_the_translators_do_as_well_as_their_card_says(translators, name):
+    some = PairTensors(*(part[:200] for part in translators.corpus.held_out))
+    exact = exact_match(getattr(translators, name), some).double().mean().item()
+    assert abs(exact - number_results()[name]["exact"][0]) < 0.07  # 200 of 1000: three standard deviations
+
+
+def test_all_translators_had_as_many_steps_and_the_attentive_ones_get_nearly_all_right_with_each_seed():
+    results = number_results()
+    assert {result["steps"] for result in results.values()} == {1000}
+    assert all(len(result["exact"]) == len(result["seconds"]) == 5 for result in results.values())
+    assert min(results["with_attention"]["exact"] + results["transformer"]["exact"]) >= 0.95

@@ -44,12 +44,34 @@ def test_the_reference_is_correct(name, seed):
 
 
 @pytest.mark.parametrize(("name", "message"), MISTAKES)
-def test_every_mistake_earns_its_own_message(name, message):
+def test_every_mistake_earns_its_own_message(name, message, learner, remembered):
     exercise = EXERCISES[name]
     for seed in range(SEEDS):
         report = exercise(exercise.mistakes[message], seed=seed)
         assert report.status == "mistake", report
         assert (report.message + "\n").startswith(message + "\n"), report  # an exception may follow
+
+
+@pytest.fixture(scope="module")
+def trials():
+    return {}
+
+
+@pytest.fixture
+def remembered(trials, monkeypatch):
+    """What a mistake comes to is compared with all mistakes after it, and computed once for all of them.
+
+    What is judged, and the arguments it gets, are made as ever.
+    """
+
+    def once(self, function, case):
+        key = self.name, function, case
+        if key not in trials:
+            trials[key] = trial(self, function, case)
+        return trials[key]
+
+    trial = Exercise._trial
+    monkeypatch.setattr(Exercise, "_trial", once)
 
 
 @pytest.mark.parametrize("name", EXERCISES)

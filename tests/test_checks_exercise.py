@@ -190,7 +190,7 @@ def test_reports_name_no_addresses():
     [
         (lambda x, factor: print("no return"), "It returned None. Is the return missing?"),
         (lambda x, factor: (x * factor).tolist(), "should be a tensor, not a list of 3."),
-        (lambda x, factor: x.numpy() * factor, "should be a tensor, not a ndarray."),
+        (lambda x, factor: x.numpy() * factor, "should be a tensor, not an ndarray."),
         (lambda x, factor: (row for row in x), "should be a tensor, not a generator."),
         (lambda x, factor: x[0], "The result has the wrong shape: expected (3, 5) = (B, T), got (5,) = (T)."),
         (lambda x, factor: x.sum(), "expected (3, 5) = (B, T), got () = a single number."),

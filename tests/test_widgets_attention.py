@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from drive import drive, settings
+from drive import drive, opened, settings
 
 from seqlib.attention import AttentionSeq2Seq, translate
 from seqlib.pairs import EOS, make_corpus, number_pair, number_pairs, romanised
@@ -52,7 +52,7 @@ def alternative(explorer):
     ("make", "pictures"), [(steps_explorer, 6), (typed_explorer, 1), (scaling_explorer, 12)]
 )
 def test_every_control_works_at_its_minimum_middle_and_maximum_and_the_axes_stay(make, pictures):
-    explorer = make()
+    explorer = opened(make)
     background, seen = explorer.background.value, set()
     for _ in drive(explorer):
         seen.add(alternative(explorer))
@@ -69,7 +69,7 @@ def test_every_control_works_at_its_minimum_middle_and_maximum_and_the_axes_stay
     ],
 )
 def test_controls_have_the_labels_by_which_learners_find_them(make, labels):
-    assert [control.description for control in make().controls.values()] == labels
+    assert [control.description for control in opened(make).controls.values()] == labels
 
 
 @pytest.mark.parametrize("make", EXPLORERS)
@@ -162,7 +162,7 @@ def axis_labels(explorer):
 
 def test_the_matrix_is_that_of_whatever_was_typed():
     model, corpus = tiny()
-    explorer = typed_explorer()
+    explorer = opened(typed_explorer)
     for text in ("칠", "구백팔십칠", " 삼백이십일 "):
         answer = translate(model, corpus, text.strip(), max_length=30)
         type_in(explorer, text)
@@ -179,7 +179,7 @@ def test_the_matrix_is_that_of_whatever_was_typed():
 
 
 def test_labels_follow_a_text_of_the_same_length_and_the_axes_keep_their_place():
-    explorer = typed_explorer()
+    explorer = opened(typed_explorer)
     places = [ax.get_position().bounds for ax in explorer.figure.axes]
     background = explorer.background.value
     type_in(explorer, "칠백구십육")
@@ -206,7 +206,7 @@ def test_all_labels_are_on_the_picture_and_none_lies_on_the_colour_bar(text):
 
 
 def test_what_is_wrong_with_a_text_is_said_and_the_next_one_is_read():
-    explorer = typed_explorer()
+    explorer = opened(typed_explorer)
     picture = explorer.overlay.value
     for text, message in (
         ("", "Source is empty: type a text for the model, and press Enter"),
@@ -233,7 +233,7 @@ def test_text_is_split_and_labelled_as_asked():
 
 
 def test_typing_waits_for_enter():
-    assert not typed_explorer().controls["text"].continuous_update
+    assert not opened(typed_explorer).controls["text"].continuous_update
 
 
 # ------------------------------------------------------------------------------------------- scaling
@@ -254,7 +254,7 @@ def test_scores_and_weights_are_those_of_random_attention():
 
 
 def test_every_bar_and_number_stays_within_its_axes():
-    explorer = scaling_explorer()
+    explorer = opened(scaling_explorer)
     low, high = explorer.figure.axes[0].get_ylim()
     for d_k in settings(explorer.controls["d_k"]):
         scores = explorer._compute(d_k=d_k, scaled=False).attention.scores[0]
@@ -263,7 +263,7 @@ def test_every_bar_and_number_stays_within_its_axes():
 
 
 def test_what_a_learner_should_see():
-    explorer = scaling_explorer()
+    explorer = opened(scaling_explorer)
     largest, gradient = {}, {}
     for d_k in (1, 8, 64, 512):
         for scaled in (False, True):

@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from drive import drive
+from drive import drive, opened
 
 from seqlib.bptt import gradient_norms
 from seqlib.untrained import ACTIVATIONS, random_cell
@@ -29,7 +29,7 @@ def alternative(explorer):
 
 @pytest.mark.parametrize("make", EXPLORERS)
 def test_every_control_works_at_its_minimum_middle_and_maximum(make):
-    explorer = make()
+    explorer = opened(make)
     pictures = {alternative(explorer) for _ in drive(explorer)}
     assert len(pictures) > 1
 
@@ -48,7 +48,7 @@ def test_every_control_works_at_its_minimum_middle_and_maximum(make):
     ],
 )
 def test_controls_have_the_labels_by_which_learners_find_them(make, labels):
-    assert {control.description for control in make().controls.values()} == labels
+    assert {control.description for control in opened(make).controls.values()} == labels
 
 
 @pytest.mark.parametrize("make", EXPLORERS)
@@ -99,7 +99,7 @@ def test_gain_changes_the_recurrent_matrix_by_a_factor_and_nothing_else(activati
 
 
 def test_gain_moves_the_lines_and_leaves_the_axes_as_they_are_while_the_gradient_fades_slowly():
-    explorer = gradient_decay_explorer()
+    explorer = opened(gradient_decay_explorer)
     background, moving = explorer.background.value, explorer.overlay.value
     for gain in (0.9, 1.1, 1.5):
         explorer.controls["gain"].value = gain
@@ -109,7 +109,7 @@ def test_gain_moves_the_lines_and_leaves_the_axes_as_they_are_while_the_gradient
 
 
 def test_the_same_seed_gives_the_same_picture_and_another_seed_another():
-    explorer = gradient_decay_explorer()
+    explorer = opened(gradient_decay_explorer)
     first = explorer.overlay.value
     explorer.controls["seed"].value = 1
     assert explorer.overlay.value != first
@@ -122,7 +122,7 @@ def test_the_same_seed_gives_the_same_picture_and_another_seed_another():
     [("RNN", True, False), ("LSTM", False, True), ("GRU", False, False)],
 )
 def test_only_controls_that_matter_for_the_cell_are_shown(cell, activation, forget_bias):
-    explorer = gradient_decay_explorer()
+    explorer = opened(gradient_decay_explorer)
     explorer.controls["cell"].value = cell
     shown = {name: c.layout.display != "none" for name, c in explorer.controls.items()}
     assert shown.pop("activation") == activation and shown.pop("forget_bias") == forget_bias
@@ -138,7 +138,7 @@ def test_only_controls_that_matter_for_the_cell_are_shown(cell, activation, forg
     ],
 )
 def test_no_combination_of_extremes_overflows_or_leaves_the_picture_upwards(cell, own):
-    explorer = gradient_decay_explorer()
+    explorer = opened(gradient_decay_explorer)
     shared = ("gain", "input_std", "length")
     ends = [(explorer.controls[name].min, explorer.controls[name].max) for name in shared]
     for matrix, *extremes in product(["Gaussian", "orthogonal"], *ends):
@@ -154,7 +154,7 @@ def test_no_combination_of_extremes_overflows_or_leaves_the_picture_upwards(cell
 
 
 def test_text_alternative_tells_what_the_picture_shows():
-    explorer = gradient_decay_explorer()
+    explorer = opened(gradient_decay_explorer)
     explorer.controls["activation"].value = "identity"
     explorer.controls["matrix"].value = "orthogonal"
     explorer.controls["gain"].value = 0.55
@@ -170,7 +170,7 @@ def test_text_alternative_tells_what_the_picture_shows():
 
 
 def test_clipping_keeps_the_point_near_and_without_it_the_cliff_throws_it_far_off():
-    explorer = clipping_explorer()
+    explorer = opened(clipping_explorer)
     for threshold in (0.1, 0.3, 1.0):
         explorer.controls["threshold"].value = threshold
         (clipped, _), (thrown, norms) = explorer.trace.clipped, explorer.trace.unclipped
@@ -181,21 +181,21 @@ def test_clipping_keeps_the_point_near_and_without_it_the_cliff_throws_it_far_of
 
 
 def test_no_step_is_longer_than_learning_rate_times_threshold():
-    explorer = clipping_explorer()
+    explorer = opened(clipping_explorer)
     explorer.controls["threshold"].value = 0.1
     points, _ = explorer.trace.clipped
     assert (points[1:] - points[:-1]).norm(dim=1).max() <= 0.2 * 0.1 * (1 + 1e-9)
 
 
 def test_a_threshold_above_every_gradient_changes_nothing():
-    explorer = clipping_explorer()
+    explorer = opened(clipping_explorer)
     explorer.controls["threshold"].value = 10**2.5
     torch.testing.assert_close(explorer.trace.clipped, explorer.trace.unclipped)
     assert alternative(explorer).count("off to") == 2
 
 
 def test_numbers_beside_the_paths_are_those_of_the_paths():
-    explorer = clipping_explorer()
+    explorer = opened(clipping_explorer)
     points, norms = explorer.trace.clipped
     w, b = points[-1].tolist()
     a = 0.5
@@ -220,7 +220,7 @@ def test_a_window_shorter_than_the_task_turns_the_gradient_away():
 
 
 def test_window_moves_the_marks_and_leaves_the_axes_as_they_are():
-    explorer = truncation_explorer()
+    explorer = opened(truncation_explorer)
     background = explorer.background.value
     for window in (1, 12, 48):
         explorer.controls["window"].value = window
@@ -233,7 +233,7 @@ def test_window_moves_the_marks_and_leaves_the_axes_as_they_are():
 
 
 def test_scale_is_compared_with_the_named_initialisations():
-    explorer = initialisation_explorer()
+    explorer = opened(initialisation_explorer)
     lines = [line.get_ydata().clone() for line in explorer.artists.activations]
     explorer.controls["scale"].value = 1.0
     after = [line.get_ydata() for line in explorer.artists.activations]
@@ -245,7 +245,7 @@ def test_scale_is_compared_with_the_named_initialisations():
 
 
 def test_in_deep_relu_networks_only_the_scale_of_he_keeps_the_spread():
-    explorer = initialisation_explorer()
+    explorer = opened(initialisation_explorer)
     explorer.controls["activation"].value = "ReLU"
     explorer.controls["depth"].value = 50
     explorer.controls["scale"].value = 3.0

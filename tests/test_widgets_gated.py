@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from drive import drive, settings
+from drive import drive, opened, settings
 
 from seqlib.bptt import gradient_norms
 from seqlib.untrained import random_gradient_flow, random_reading
@@ -36,7 +36,7 @@ def alternative(explorer):
 
 @pytest.mark.parametrize("make", EXPLORERS)
 def test_every_control_works_at_its_minimum_middle_and_maximum(make):
-    explorer = make()
+    explorer = opened(make)
     pictures = {alternative(explorer) for _ in drive(explorer)}
     assert len(pictures) >= 3
 
@@ -50,7 +50,7 @@ def test_every_control_works_at_its_minimum_middle_and_maximum(make):
     ],
 )
 def test_controls_have_the_labels_by_which_learners_find_them(make, labels):
-    assert [control.description for control in make().controls.values()] == labels
+    assert [control.description for control in opened(make).controls.values()] == labels
 
 
 @pytest.mark.parametrize("make", EXPLORERS)
@@ -64,7 +64,7 @@ def test_explorers_leave_the_global_generator_alone(make):
     ("make", "still"), [(gate_explorer, ()), (highway_explorer, ("length",)), (code_explorer, ())]
 )
 def test_axes_stay_where_they_are(make, still):
-    explorer = make()
+    explorer = opened(make)
     background = explorer.background.value
     for name, control in explorer.controls.items():
         for value in settings(control) if name not in still else ():
@@ -104,7 +104,7 @@ def gates(explorer, **values):
 
 
 def test_what_a_learner_should_see():
-    explorer = gate_explorer()
+    explorer = opened(gate_explorer)
     c, _ = gates(explorer, forget=1.0, input=1.0)
     g = explorer.trace.trace.g[0, :, 0]
     torch.testing.assert_close(c[1:], g.cumsum(0))  # both open: it adds up,
@@ -123,7 +123,7 @@ def test_what_a_learner_should_see():
 
 @pytest.mark.parametrize("forget", [0.0, 0.9, 1.0])
 def test_the_picture_of_the_gates_is_that_of_the_trace_and_holds_all_of_it(forget):
-    explorer = gate_explorer()
+    explorer = opened(gate_explorer)
     c, h = gates(explorer, forget=forget, step=12)
     artists = explorer.artists
     np.testing.assert_array_equal(artists.c.get_ydata(), c)
@@ -138,7 +138,7 @@ def test_the_picture_of_the_gates_is_that_of_the_trace_and_holds_all_of_it(forge
 
 @pytest.mark.parametrize("values", [{}, {"forget_bias": 4.0}, {"coupled": True}, {"length": 31}])
 def test_lines_are_the_gradients_that_autograd_finds(values):
-    explorer = highway_explorer()
+    explorer = opened(highway_explorer)
     for name, value in values.items():
         explorer.controls[name].value = value
     length, bias = explorer.values["length"], explorer.values["forget_bias"]
@@ -154,14 +154,14 @@ def test_lines_are_the_gradients_that_autograd_finds(values):
 
 
 def test_the_untrained_cells_are_those_of_chapter_03():
-    trace = highway_explorer().trace
+    trace = opened(highway_explorer).trace
     for kind in ("RNN", "LSTM"):
         flow = random_gradient_flow(cell=kind, length=100, forget_bias=1.0)
         torch.testing.assert_close(trace[kind], flow.gradients)
 
 
 def test_with_input_gates_of_1_minus_f_the_gradient_follows_the_highway_and_without_it_runs_above():
-    explorer = highway_explorer()
+    explorer = opened(highway_explorer)
     for bias in (2.0, 4.0, 6.0):
         explorer.controls["forget_bias"].value = bias
         ratios = []
@@ -174,7 +174,7 @@ def test_with_input_gates_of_1_minus_f_the_gradient_follows_the_highway_and_with
 
 
 def test_the_forget_gates_alone_halve_the_gradient_as_fast_as_their_bias_says():
-    explorer = highway_explorer()
+    explorer = opened(highway_explorer)
     explorer.controls["coupled"].value = True
     for bias in (1.0, 4.0):
         explorer.controls["forget_bias"].value = bias
@@ -185,7 +185,7 @@ def test_the_forget_gates_alone_halve_the_gradient_as_fast_as_their_bias_says():
 
 
 def test_no_gradient_leaves_the_picture_upwards():
-    explorer = highway_explorer()
+    explorer = opened(highway_explorer)
     top = explorer.figure.axes[0].get_ylim()[1]
     for forget_bias, length, coupled in product(
         [-2.0, 1.0, 2.0, 3.0, 3.5, 4.0, 6.0], [10, 200], [False, True]
@@ -200,7 +200,7 @@ def test_no_gradient_leaves_the_picture_upwards():
 @pytest.mark.parametrize("unit", [0, 3, 6])
 def test_cells_and_bars_are_those_of_the_chosen_unit(unit):
     values, scores = random_cells()
-    explorer = code_explorer()
+    explorer = opened(code_explorer)
     explorer.controls["unit"].value = unit
     cells = np.ma.filled(explorer.artists.text.cells.get_array(), np.nan)
     places = explorer.artists.text.rows, explorer.artists.text.columns
@@ -214,7 +214,7 @@ def test_cells_and_bars_are_those_of_the_chosen_unit(unit):
 
 
 def test_letters_lie_in_front_of_the_cells():
-    explorer = code_explorer()
+    explorer = opened(code_explorer)
     assert explorer.foreground.value.count("<path") == len(CODE)
 
 

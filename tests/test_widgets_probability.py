@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from drive import drive, settings
+from drive import drive, opened, settings
 
 from seqlib.data import sunspots, tales
 from seqlib.probability import NGram, fit_autoregression, perplexity
@@ -28,7 +28,7 @@ def alternative(explorer):
 
 @pytest.mark.parametrize("make", EXPLORERS)
 def test_every_control_works_at_its_minimum_middle_and_maximum_and_the_axes_stay(make):
-    explorer = make()
+    explorer = opened(make)
     background, pictures = explorer.background.value, set()
     for _ in drive(explorer):
         pictures.add(alternative(explorer))
@@ -38,7 +38,7 @@ def test_every_control_works_at_its_minimum_middle_and_maximum_and_the_axes_stay
 
 @pytest.mark.parametrize("make", EXPLORERS)
 def test_nothing_that_moves_leaves_its_axes_at_any_combination_of_extremes(make):
-    explorer = make()
+    explorer = opened(make)
     for values in product(*map(settings, explorer.controls.values())):
         explorer._update(
             explorer.artists, explorer._compute(**dict(zip(explorer.controls, values, strict=True)))
@@ -63,7 +63,7 @@ def test_nothing_that_moves_leaves_its_axes_at_any_combination_of_extremes(make)
     ],
 )
 def test_controls_have_the_labels_by_which_learners_find_them(make, labels):
-    assert [control.description for control in make().controls.values()] == labels
+    assert [control.description for control in opened(make).controls.values()] == labels
 
 
 @pytest.mark.parametrize("make", EXPLORERS)
@@ -100,7 +100,7 @@ def test_a_share_that_is_none_is_refused(share):
 
 
 def test_the_text_shown_is_the_held_out_one_with_that_many_characters_moved():
-    explorer = shuffle_explorer()
+    explorer = opened(shuffle_explorer)
     explorer.controls["share"].value = 0.3
     trace, held_out = explorer.trace, tales()[1]
     assert sorted(trace.text) == sorted(held_out)
@@ -120,7 +120,7 @@ def test_bits_are_those_of_the_trigram_model_for_the_text_as_it_is_shown(seed):
     train, held_out = tales()
     vocabulary = Vocabulary(train)
     model = NGram(vocabulary.encode(train), order=2, vocabulary_size=len(vocabulary))
-    explorer = shuffle_explorer()
+    explorer = opened(shuffle_explorer)
     explorer.controls["seed"].value = seed
     log_probs = model.log_probs(vocabulary.encode(explorer.trace.text), smoothing=0.01)
     assert explorer.trace.bits == pytest.approx(-log_probs.mean().item() / math.log(2))
@@ -130,7 +130,7 @@ def test_bits_are_those_of_the_trigram_model_for_the_text_as_it_is_shown(seed):
 
 
 def test_the_more_is_shuffled_the_more_a_character_costs_up_to_more_than_a_blind_guess():
-    explorer, bits = shuffle_explorer(), []
+    explorer, bits = opened(shuffle_explorer), []
     for share in (0.0, 0.1, 0.2, 0.5, 1.0):
         explorer.controls["share"].value = share
         bits.append(explorer.trace.bits)
@@ -139,7 +139,7 @@ def test_the_more_is_shuffled_the_more_a_character_costs_up_to_more_than_a_blind
 
 
 def test_every_seed_of_the_slider_lies_within_the_band():
-    explorer = shuffle_explorer()
+    explorer = opened(shuffle_explorer)
     [band] = explorer.figure.axes[1].collections
     edges = band.get_paths()[0].vertices
     at = edges[np.isclose(edges[:, 0], 0.2), 1]
@@ -154,7 +154,7 @@ def test_perplexities_are_those_of_the_models_and_of_the_whole_training_part_wit
     train, held_out = tales()
     vocabulary = Vocabulary(train)
     tokens, unseen = vocabulary.encode(train), vocabulary.encode(held_out)
-    trace = context_explorer().trace
+    trace = opened(context_explorer).trace
     assert (trace.length, trace.smoothing) == (2, 0.01)
     for order, (on_train, on_held_out) in enumerate(zip(trace.train, trace.held_out, strict=True)):
         model = NGram(tokens, order=order, vocabulary_size=len(vocabulary))
@@ -167,7 +167,7 @@ def test_the_colours_are_the_surprisal_of_the_held_out_text_at_every_context_len
     train, held_out = tales()
     vocabulary = Vocabulary(train)
     tokens, unseen = vocabulary.encode(train), vocabulary.encode(held_out)
-    explorer = context_explorer()
+    explorer = opened(context_explorer)
     for order in range(6):
         explorer.controls["length"].value = order
         trace = explorer.trace
@@ -182,19 +182,19 @@ def test_the_colours_are_the_surprisal_of_the_held_out_text_at_every_context_len
 
 
 def test_in_front_of_the_colours_are_the_letters_and_nothing_else():
-    explorer = context_explorer()
+    explorer = opened(context_explorer)
     assert explorer.foreground.value.count("<path") == len(explorer.trace.text)
 
 
 def test_longer_contexts_fit_the_training_part_ever_better_and_the_held_out_part_only_for_a_while():
-    trace = context_explorer().trace
+    trace = opened(context_explorer).trace
     assert (trace.train.diff() < -0.3).all()
     best = int(trace.held_out.argmin())
     assert 0 < best < 5 and trace.held_out[5] > 1.5 * trace.held_out[best]
 
 
 def test_smoothing_moves_both_curves():
-    explorer = context_explorer()
+    explorer = opened(context_explorer)
     lines, _ = explorer.artists
     before = [curve.get_ydata().copy() for curve in lines.curves]
     explorer.controls["smoothing"].value = 10.0
@@ -208,7 +208,7 @@ def test_smoothing_moves_both_curves():
 
 
 def test_context_is_described_in_words():
-    explorer = context_explorer()
+    explorer = opened(context_explorer)
     trace, text = explorer.trace, alternative(explorer)
     assert f"{trace.train[2]:.2f} on the last 8000 characters of the training part" in text
     assert f"{trace.held_out[2]:.2f} on the held-out part" in text
@@ -220,7 +220,7 @@ def test_context_is_described_in_words():
 
 
 def test_forecasts_know_nothing_but_the_years_up_to_the_horizon():
-    explorer = forecast_explorer()
+    explorer = opened(forecast_explorer)
     explorer.controls["order"].value, explorer.controls["horizon"].value = 3, 7
     years, series = sunspots()
     model = fit_autoregression(series[:200], 3)
@@ -232,7 +232,7 @@ def test_forecasts_know_nothing_but_the_years_up_to_the_horizon():
 
 
 def test_errors_by_horizon_are_those_of_the_forecasts():
-    explorer = forecast_explorer()
+    explorer = opened(forecast_explorer)
     series = sunspots()[1]
     for horizon in (1, 11, 40):
         explorer.controls["horizon"].value = horizon
@@ -243,7 +243,7 @@ def test_errors_by_horizon_are_those_of_the_forecasts():
 
 
 def test_forecasts_of_the_next_year_are_far_better_than_the_mean_and_those_far_ahead_hardly():
-    explorer = forecast_explorer()
+    explorer = opened(forecast_explorer)
     mean = explorer.figure.axes[1].lines[0].get_ydata()[0]
     series = sunspots()[1]
     assert mean == pytest.approx((series[200:] - series[:200].mean()).square().mean().sqrt().item())
@@ -252,7 +252,7 @@ def test_forecasts_of_the_next_year_are_far_better_than_the_mean_and_those_far_a
 
 
 def test_forecast_is_described_in_words():
-    explorer = forecast_explorer()
+    explorer = opened(forecast_explorer)
     explorer.controls["horizon"].value = 1
     text = alternative(explorer)
     assert "order 9, fitted on 1700 to 1899" in text and "from 1900 to 2008, 1 year ahead." in text

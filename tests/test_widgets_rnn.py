@@ -1,5 +1,6 @@
 import pytest
 import torch
+from drive import opened
 from ipywidgets import Dropdown
 
 from seqlib.figures.rnn import WIRINGS, char_step
@@ -34,7 +35,7 @@ def settings(control):
 
 @pytest.mark.parametrize("name", EXPLORERS)
 def test_every_control_works_at_its_minimum_middle_and_maximum(name):
-    explorer = EXPLORERS[name]()
+    explorer = opened(EXPLORERS[name])
     for control in explorer.controls.values():
         before = control.value
         for value in settings(control):
@@ -46,7 +47,7 @@ def test_every_control_works_at_its_minimum_middle_and_maximum(name):
 
 @pytest.mark.parametrize("name", EXPLORERS)
 def test_extreme_values_of_all_controls_work_together(name):
-    explorer = EXPLORERS[name]()
+    explorer = opened(EXPLORERS[name])
     for index in (0, -1):
         for control in explorer.controls.values():
             control.value = settings(control)[index]
@@ -63,7 +64,7 @@ def test_extreme_values_of_all_controls_work_together(name):
     ],
 )
 def test_controls_have_the_names_that_chapters_use(name, labels):
-    assert [control.description for control in EXPLORERS[name]().controls.values()] == labels
+    assert [control.description for control in opened(EXPLORERS[name]).controls.values()] == labels
 
 
 def description(explorer):
@@ -140,7 +141,7 @@ def widths(explorer):
 
 
 def test_bars_follow_temperature_and_top_k():
-    explorer = sampling()
+    explorer = opened(sampling)
     explorer.controls["temperature"].value = 0.0
     assert widths(explorer) == [1] + [0] * 15
     explorer.controls["temperature"].value = 2.0
@@ -150,7 +151,7 @@ def test_bars_follow_temperature_and_top_k():
 
 
 def test_temperature_zero_gives_the_same_text_for_every_seed():
-    explorer = sampling()
+    explorer = opened(sampling)
     explorer.controls["temperature"].value = 0.0
     text = explorer.trace.text
     explorer.controls["seed"].value = 5
@@ -158,7 +159,7 @@ def test_temperature_zero_gives_the_same_text_for_every_seed():
 
 
 def test_another_seed_draws_another_text():
-    explorer = sampling()
+    explorer = opened(sampling)
     text = explorer.trace.text
     explorer.controls["seed"].value = 5
     assert explorer.trace.text != text
@@ -167,7 +168,7 @@ def test_another_seed_draws_another_text():
 
 
 def test_the_text_on_the_picture_is_the_sampled_text():
-    explorer = sampling()
+    explorer = opened(sampling)
     _bars, (prompt, new) = explorer.artists
     assert "".join(line.get_text() for line in prompt) == "The fox "
     shown = "".join(line.get_text() for line in new)
@@ -175,7 +176,7 @@ def test_the_text_on_the_picture_is_the_sampled_text():
 
 
 def test_sampling_is_described_in_words():
-    explorer = sampling()
+    explorer = opened(sampling)
     explorer.controls["top_k"].value = 1
     best = explorer.trace.tokens[int(explorer.trace.plain.argmax())]
     assert description(explorer).startswith(
@@ -202,7 +203,7 @@ def test_sampling_explorer_says_which_argument_is_wrong(learner):
 
 @pytest.mark.parametrize("wiring", WIRINGS, ids=lambda wiring: wiring.name)
 def test_only_the_chosen_wiring_is_visible(wiring):
-    explorer = wiring_explorer()
+    explorer = opened(wiring_explorer)
     explorer.controls["wiring"].value = wiring.name
     for name, artists in explorer.artists.items():
         assert {artist.get_visible() for artist in artists} == {name == wiring.name}
@@ -212,7 +213,7 @@ def test_only_the_chosen_wiring_is_visible(wiring):
 
 
 def test_a_wiring_is_described_by_its_steps():
-    explorer = wiring_explorer()
+    explorer = opened(wiring_explorer)
     words = description(explorer)
     assert words.startswith("many to many, through a summary: 8 states, inputs at steps 1, 2, 3, 4, outputs")
     assert "A second network starts from the last state and reads GO first." in words

@@ -5,7 +5,7 @@ import matplotlib
 import numpy as np
 import pytest
 import torch
-from drive import drive, settings
+from drive import drive, opened, settings
 
 from seqlib.decoding import beam_search, greedy, until_end
 from seqlib.figures.seq2seq import as_text, exact_by_length
@@ -77,7 +77,7 @@ def test_every_labelled_control_works_over_its_range_and_nothing_else_changes(ma
 
 @pytest.mark.parametrize("make", [decoding, forcing, bottleneck])
 def test_no_text_is_small_or_leaves_the_figure(make):
-    explorer = make()
+    explorer = opened(make)
     for control in explorer.controls.values():
         control.value = settings(control)[-1]
     figure = explorer.figure
@@ -235,7 +235,7 @@ def test_shares_are_those_that_right_by_position_measures(label, ratio, pairs, r
 
 
 def test_the_picture_is_a_function_of_the_controls_and_the_seed():
-    explorer = forcing()
+    explorer = opened(forcing)
     ratio = explorer.controls["ratio"]
     assert ratio.value == 0.5 and (ratio.min, ratio.max, ratio.step) == (0, 1, 0.05)
     ratio.value = 0.5
@@ -267,7 +267,7 @@ def test_no_models_and_too_few_pairs_are_refused(learner):
 
 @pytest.mark.parametrize("size", [1, 3])
 def test_shares_and_answers_are_those_of_the_model_of_that_size(size):
-    explorer = bottleneck()
+    explorer = opened(bottleneck)
     explorer.controls["size"].value = size
     held_out = CORPUS.held_out
     lengths = (held_out.source > EOS).sum(1)
@@ -316,7 +316,7 @@ def test_a_model_that_answers_rightly_is_said_to_be_exact():
 
 
 def test_sizes_are_offered_in_rising_order_and_all_of_them_stay_in_sight():
-    explorer = bottleneck()
+    explorer = opened(bottleneck)
     assert list(explorer.controls["size"].options) == [1, 3, 5]
     lines = [line for line in explorer.figure.axes[0].lines if line is not explorer.artists.shares]
     assert len(lines) == 3

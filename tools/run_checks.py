@@ -28,15 +28,16 @@ PARTS = {
         for path in sorted(ROOT.glob(f"tests/test_{kind}_*.py"))
     ],
 }
+PYTEST = ("-m", "pytest", "-p", "no:nbval")  # which takes seconds to load, and is for notebooks only
 REST = [f"--ignore={path}" for part in PARTS.values() for path in ("tests/browser", *part)]
 LONG = {  # in an order in which both lanes end at about the same time
     "notebooks give the stored outputs": ("-m", "pytest", "notebooks"),
     "notebooks in a browser": ("-m", "pytest", "tests/browser"),
-    **{f"unit tests of {name}": ("-m", "pytest", *part) for name, part in PARTS.items()},
+    **{f"unit tests of {name}": (*PYTEST, *part) for name, part in PARTS.items()},
     "all other unit tests": ("-m", "pytest", "tests", *REST),
     "types": ("-m", "mypy"),
 }
-# In the browser models are trained briefly, and what they should have learnt is not asserted: another group
+# In the browser models are hardly trained, and what they should have learnt is not asserted: another group
 # does that. `pytest tests/browser` alone trains them in full.
 ENVIRONMENT = os.environ | {"BRIEF_TRAINING": "1"}
 

@@ -25,7 +25,6 @@ from torch import nn
 from seqlib.checks import Prediction
 from seqlib.checks import seq2seq as check
 from seqlib.figures import style
-from seqlib.training import fit
 
 SEED = 0
 torch.manual_seed(SEED)
@@ -202,8 +201,9 @@ def masked_loss(logits, target, pad):
 check.masked_loss(masked_loss)
 
 # %% [markdown]
-# Then it is an ordinary training. `pair_loss` draws batches of pairs of similar length (so that little is
-# computed for padding), shifts, and calls the masked loss. Before you run it, commit yourself.
+# Then it is an ordinary training. `fit_pairs` draws batches of 64 pairs of similar length (so that little is
+# computed for padding), shifts, calls the masked loss, and makes a step of Adam with `fit`, which you know.
+# Before you run it, commit yourself.
 
 # %%
 exact = Prediction(
@@ -219,28 +219,13 @@ exact
 # that ran to its end.
 
 # %% tags=["nbval-ignore-output"]
-from seqlib.seq2seq import pair_loss
+from seqlib.seq2seq import fit_pairs
 from seqlib.widgets.training import LiveLoss
-
-
-def train_on(model, pairs, steps, *, label, watch=None, **options):
-    loss = pair_loss(model, pairs, batch_size=64, generator=generator, **options)
-    return fit(
-        model,
-        loss,
-        steps=steps,
-        learning_rate=5e-3,
-        clip_norm=1.0,
-        one_cycle=True,
-        label=label,
-        watch=watch,
-    )
-
 
 model = Seq2Seq(*sizes)
 curve = LiveLoss(steps=450)
 display(curve)
-history = train_on(model, train, 450, label="numbers", watch=curve)
+history = fit_pairs(model, train, steps=450, generator=generator, label="numbers", watch=curve)
 
 # %% tags=["nbval-ignore-output"]
 from seqlib.figures.common import plot_accuracy_by_step, plot_losses
@@ -331,9 +316,9 @@ assert by_digit[0] > 0.75 and by_digit[4:].max() < 0.5
 
 # %% [markdown]
 # Not one sentence in a hundred breaks a rule of English. "Thousand", "million" and "billion" stand where they
-# should, and mostly the answer is as long as it ought to be. The first digit is nearly always right, the
-# second often, and from the fifth on three in four are wrong. It has learnt how numbers are said, and can't
-# keep in mind which one it was asked for.
+# should, and mostly the answer is as long as it ought to be. The first digit is mostly right, the second
+# about every other time, and from the fifth on three in four are wrong. It has learnt how numbers are said,
+# and can't keep in mind which one it was asked for.
 #
 # ## The bottleneck
 #
@@ -364,7 +349,7 @@ six_sizes = len(six.source_vocabulary), len(six.target_vocabulary)
 by_context = {}
 for size in (8, 16, 32, 64):
     by_context[size] = Seq2Seq(*six_sizes, hidden_size=64, context_size=size)
-    train_on(by_context[size], six.train, 400, label=f"context of {size} units")
+    fit_pairs(by_context[size], six.train, steps=400, generator=generator, label=f"context of {size} units")
 
 # %%
 by_size = {size: exact_match(m, six.held_out).double().mean().item() for size, m in by_context.items()}
@@ -383,8 +368,8 @@ bottleneck_explorer(by_context, six, edges=[0, 4, 6, 8, 11])
 # A word of caution, though. This isn't a proof that six digits don't fit into eight units: six digits are
 # twenty bits, and a single unit could hold them if it were exact enough. What is measured is how much gets
 # through *after so many steps of training*. (16 and 32 units may even change places.) With four times as many
-# steps, eight units got more than half of the numbers right in one try. A narrow door makes the code
-# harder to find; that is the practical sense of "bottleneck".
+# steps, eight units got more than half of the numbers right in one try. A narrow door makes the code harder
+# to find; that is the practical sense of "bottleneck".
 #
 # ### Does it only remember the end?
 #
@@ -449,9 +434,8 @@ assert after[-1] > before[-1] + 0.05 and 0.3 < min(after[2:]) and max(after[2:])
 from seqlib.pairs import Pair, number_alignment
 from seqlib.seq2seq import decoder_inputs as shifted
 
-aligned = torch.zeros(
-    1000, *held_out.target.shape[1:], *held_out.source.shape[1:], dtype=torch.bool
-)  # (N, T, S)
+# (N, T, S)
+aligned = torch.zeros(1000, *held_out.target.shape[1:], *held_out.source.shape[1:], dtype=torch.bool)
 for row, (source, target) in enumerate(zip(*held_out, strict=True)):
     pair = Pair(
         tuple(as_text(source, corpus.source_vocabulary).split()),
@@ -482,7 +466,7 @@ def reversed_source(pairs):
 
 
 backwards = Seq2Seq(*sizes)
-train_on(backwards, reversed_source(train), 450, label="reversed source")
+fit_pairs(backwards, reversed_source(train), steps=450, generator=generator, label="reversed source")
 
 # %% tags=["nbval-ignore-output"]
 by_place = {"source as it is": digits_right(model, held_out)}
@@ -516,7 +500,14 @@ assert sum(by_place["source reversed"][:4]) > sum(by_place["source as it is"][:4
 by_ratio = {"1.0": by_context[64]}
 for ratio in (0.5, 0.0):
     by_ratio[f"{ratio}"] = Seq2Seq(*six_sizes, hidden_size=64)
-    train_on(by_ratio[f"{ratio}"], six.train, 400, label=f"teacher forcing {ratio}", teacher_forcing=ratio)
+    fit_pairs(
+        by_ratio[f"{ratio}"],
+        six.train,
+        steps=400,
+        generator=generator,
+        label=f"teacher forcing {ratio}",
+        teacher_forcing=ratio,
+    )
 
 # %% tags=["nbval-ignore-output"]
 from seqlib.seq2seq import right_by_position
@@ -559,7 +550,7 @@ teacher_forcing_explorer(by_ratio, six.held_out)
 # ## Find the flaw: teacher forcing that isn't
 #
 # The following lines are modelled on a listing that is passed around under the heading "teacher forcing". It
-# runs, and trains something. What is wrong with it? And how would you test it?
+# runs. What is wrong with it? And how would you test it?
 
 
 # %%
@@ -811,11 +802,11 @@ phrase_corpus = make_corpus(phrases, held_out=len(phrases) // 10, generator=gene
 # %% tags=["nbval-ignore-output"]
 dates = make_corpus(pairs, held_out=1000, generator=generator)
 date_model = Seq2Seq(len(dates.source_vocabulary), len(dates.target_vocabulary), hidden_size=64)
-train_on(date_model, dates.train, 250, label="dates")
+fit_pairs(date_model, dates.train, steps=250, generator=generator, label="dates")
 phrase_model = Seq2Seq(
     len(phrase_corpus.source_vocabulary), len(phrase_corpus.target_vocabulary), hidden_size=64
 )
-train_on(phrase_model, phrase_corpus.train, 300, label="phrases")
+fit_pairs(phrase_model, phrase_corpus.train, steps=300, generator=generator, label="phrases")
 
 # %% tags=["nbval-ignore-output"]
 dates_written = write(date_model, dates.held_out.source, max_length=dates.held_out.target.shape[1])
@@ -848,11 +839,11 @@ assert dates_right < 0.3 and phrases_right > 0.4
 # After 450 steps an encoder and a decoder translate about a fifth of the held-out numbers exactly; nearly all
 # answers are well-formed, and from the fifth digit on most digits are wrong. Of numbers with more than
 # fifteen characters hardly one is right. With a context of 8 units less comes through than with 64, after the
-# same training. Before training a probe reads the last digits from the context and not the first ones; after
-# it, the last ones and of all others about half. With the source reversed, far more is right after the same
-# training. A decoder that was trained on the truth is much worse alone; one that was trained on its own words
-# less so, but it gets fewer numbers right. A beam of five finds likelier answers than greedy decoding, and a
-# few more right ones.
+# same training. Before training a probe reads the last digits from the context and few of the first ones;
+# after it, the last ones and of all others about half. With the source reversed, far more is right after the
+# same training. A decoder that was trained on the truth is much worse alone; one that was trained on its own
+# words less so, but it gets fewer numbers right. A beam of five finds likelier answers than greedy decoding,
+# and a few more right ones.
 #
 # ## Further reading
 #

@@ -37,7 +37,7 @@ from seqlib.pairs import (
     romanised,
     to_tensor,
 )
-from seqlib.seq2seq import Seq2Seq, decoder_inputs, exact_match, pair_loss
+from seqlib.seq2seq import Seq2Seq, decoder_inputs, exact_match, fit_pairs
 from seqlib.training import fit
 from seqlib.widgets.training import LiveLoss
 
@@ -158,9 +158,9 @@ print("agrees with PyTorch")
 # Sources have different lengths, and a batch is filled up with padding. The memory has rows for the padding,
 # too: copies of the state that was handed on unchanged, or zeros. The decoder would spend weight on them. So
 # we need a *mask*: True where attention is allowed. Masked scores have to end up with a weight of exactly 0,
-# and the others with weights that sum to 1. There is one trap: a row in which *nothing* is allowed, as
-# chapter 7 will meet it. Filled with $-\infty$, the softmax makes NaN of it, and a NaN spreads to everything.
-# Its weights shall be all zeros.
+# and the others with weights that sum to 1. There is one trap: a row in which *nothing* is allowed. Filled
+# with $-\infty$, the softmax makes NaN of it, and a NaN spreads to everything. Its weights shall be all
+# zeros.
 
 # %%
 scores = torch.tensor([[2.0, 1.0, 0.0, 0.0, 0.0, 0.0]])
@@ -212,7 +212,7 @@ print("in time: ", [round(w, 2) for w in in_time[0].tolist()], f"sum {in_time.su
 # %% [markdown]
 # The padding has taken its share before it was thrown away. The context becomes smaller the more padding a
 # source has, so the answer depends on the *other* sources of its batch. That is worth a test: the answer to a
-# source alone must be the answer to it in a batch.
+# source alone must be the answer to it in a batch. And the row in which nothing may be attended?
 
 # %%
 print("where nothing may be attended:", seqlib_masked_softmax(scores, nothing)[0].tolist())
@@ -292,28 +292,18 @@ exact = Prediction(
 )
 exact
 
-
 # %% tags=["nbval-ignore-output"]
-def train_on(model, pairs, steps, *, label, watch=None):
-    return fit(
-        model,
-        pair_loss(model, pairs, batch_size=64, generator=generator),
-        steps=steps,
-        learning_rate=5e-3,
-        clip_norm=1.0,
-        one_cycle=True,
-        label=label,
-        watch=watch,
-    )
-
-
 without, model = Seq2Seq(*sizes), AttentionSeq2Seq(*sizes)
 for translator in (without, model):
     print(f"{sum(p.numel() for p in translator.parameters()):,} parameters")
 curve = LiveLoss(steps=450)
 display(curve)
-histories = {"with attention": train_on(model, train, 450, label="with attention", watch=curve)}
-histories["without"] = train_on(without, train, 450, label="without")
+histories = {
+    "with attention": fit_pairs(
+        model, train, steps=450, generator=generator, label="with attention", watch=curve
+    )
+}
+histories["without"] = fit_pairs(without, train, steps=450, generator=generator, label="without")
 
 # %% tags=["nbval-ignore-output"]
 from seqlib.figures.common import plot_losses
@@ -352,7 +342,7 @@ for attends, kind in (("no attention", Seq2Seq), ("attention", AttentionSeq2Seq)
     for direction, bidirectional in (("forwards", False), ("both directions", True)):
         label = f"{attends}, {direction}"
         small[label] = kind(*six_sizes, hidden_size=64, bidirectional=bidirectional)
-        train_on(small[label], six.train, 400, label=label)
+        fit_pairs(small[label], six.train, steps=400, generator=generator, label=label)
 exact_small = {label: exact_match(each, six.held_out).double().mean().item() for label, each in small.items()}
 for label, value in exact_small.items():
     print(f"{label:30} {value:.3f}")
@@ -516,9 +506,8 @@ def memory_moves(encoder, source):
     return moved.mean(0)  # (S)
 
 
-nine = six.held_out.source[(six.held_out.source != PAD).sum(1) > 9][
-    :, :9
-]  # cut, so that the middle is the middle
+long_enough = (six.held_out.source != PAD).sum(1) > 9
+nine = six.held_out.source[long_enough][:, :9]  # cut, so that the middle is the middle
 moved = {
     "read forwards": memory_moves(small["attention, forwards"].encoder, nine),
     "read in both directions": memory_moves(small["attention, both directions"].encoder, nine),
@@ -619,7 +608,6 @@ assert passed[512, False] < 0.02 and passed[512, True] > 0.2
 # and no scaling, next to nothing gets through for half of the queries: they have decided, at random, before
 # anything was learnt.
 #
-# %% [markdown]
 # Which one is best here? The small model with attention and both directions has dot scores; train the other
 # two.
 
@@ -629,7 +617,7 @@ from seqlib.attention import AdditiveScores, scaled_dot_scores
 by_score = {"dot": small["attention, both directions"]}
 for label, scores in (("scaled dot", scaled_dot_scores), ("additive", AdditiveScores(64, 64, 64))):
     by_score[label] = AttentionSeq2Seq(*six_sizes, hidden_size=64, scores=scores)
-    train_on(by_score[label], six.train, 400, label=label)
+    fit_pairs(by_score[label], six.train, steps=400, generator=generator, label=label)
 looks, exact_by_score = {}, {}
 for label, reader in by_score.items():
     looks[label] = attention_on_digits(reader, six)
@@ -672,9 +660,8 @@ class LookUp(nn.Module):
         self.h_to_y = nn.Linear(size, symbols)
 
     def weights(self, memory, query):
-        return scaled_dot_scores(self.query(query)[:, None], self.key(memory[..., 0])).softmax(
-            -1
-        )  # (B, 1, S)
+        scores = scaled_dot_scores(self.query(query)[:, None], self.key(memory[..., 0]))
+        return scores.softmax(-1)  # (B, 1, S)
 
     def soft(self, memory, query):
         context = self.weights(memory, query) @ self.value(memory[..., 1])
@@ -697,11 +684,18 @@ class LookUp(nn.Module):
 
 
 # %%
+import seqlib.attention
 from seqlib.attention import hard_attend
 
 
 def reinforce(log_probability, reward, baseline):
     return -((reward.detach() - baseline) * log_probability).mean()
+
+
+drawn, reward = torch.tensor([[0.2, 0.7], [0.9, 0.1]]).log()
+torch.testing.assert_close(
+    reinforce(drawn, reward, -0.5), seqlib.attention.reinforce(drawn, reward, baseline=-0.5)
+)
 
 
 def look_up_loss(model, kind):
@@ -798,11 +792,11 @@ dates = make_corpus(date_pairs(12_000, generator=generator), held_out=1000, gene
 phrases = read_pairs(DATA / "phrases.tsv")
 phrases = make_corpus(phrases, held_out=len(phrases) // 10, generator=generator)
 date_model = AttentionSeq2Seq(len(dates.source_vocabulary), len(dates.target_vocabulary), hidden_size=64)
-train_on(date_model, dates.train, 250, label="dates")
+fit_pairs(date_model, dates.train, steps=250, generator=generator, label="dates")
 phrase_model = AttentionSeq2Seq(
     len(phrases.source_vocabulary), len(phrases.target_vocabulary), hidden_size=64
 )
-train_on(phrase_model, phrases.train, 300, label="phrases")
+fit_pairs(phrase_model, phrases.train, steps=300, generator=generator, label="phrases")
 dates_right = exact_match(date_model, dates.held_out).double().mean().item()
 phrases_right = exact_match(phrase_model, phrases.held_out).double().mean().item()
 print(f"dates: {100 * dates_right:.0f} % exact, phrases: {100 * phrases_right:.0f} % exact")
@@ -812,9 +806,9 @@ assert dates_right > 0.7 and phrases_right > 0.8
 print("with attention: more than 70 % of the dates, more than 80 % of the sentences")
 
 # %% tags=["nbval-ignore-output"]
-fig, axes = plt.subplots(1, 2, figsize=(11, 4.2), width_ratios=[2, 1])
 from seqlib.attention import translate
 
+fig, axes = plt.subplots(1, 2, figsize=(11, 4.2), width_ratios=[2, 1])
 date = list("3 de marzo de 1987")
 seen = translate(date_model, dates, date)
 assert (seen.weights[:4].argmax(1) > 12).float().mean() > 0.5  # the year's digits look at its end

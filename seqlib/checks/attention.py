@@ -7,7 +7,6 @@ The first kind of input of some exercises has equal sizes where nothing should d
 axis doesn't raise, and the numbers tell which one it is.
 """
 
-import inspect
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -16,54 +15,7 @@ import torch
 from torch import Generator, Tensor
 
 from seqlib.checks.exercise import Exercise, Function
-
-
-def _normal(g: Generator, *shape: int) -> Tensor:
-    """Random numbers with a gradient. Not a leaf, which can't be changed in place: that is to be found."""
-    return torch.randn(*shape, generator=g).requires_grad_().clone()
-
-
-def _observed(reference: Function, names: tuple[str, ...], result: Any, args: tuple[Any, ...]) -> Any:
-    """What comes back by name, the last first: where the weights are wrong, so is the context.
-
-    Where the numbers are right, also the gradients by all arguments that have one.
-    """
-    parts, truths = (
-        tuple(one) if isinstance(one, (tuple, list)) else (one,) for one in (result, reference(*args))
-    )
-    if len(parts) != len(names) or not all(isinstance(part, Tensor) for part in parts):
-        return result
-    seen = dict(zip(reversed(names), reversed(parts), strict=True))
-    for part, truth in zip(parts, truths, strict=True):
-        if part.shape != truth.shape or not torch.allclose(part.to(truth.dtype), truth, 1e-5, 1e-5):
-            return seen
-    arguments = dict(zip(inspect.signature(reference).parameters, args, strict=True))
-    return seen | {
-        f"the gradient that flows back to {name}": gradient
-        for name, gradient in _gradients(parts[0], arguments).items()
-    }
-
-
-def _gradients(output: Tensor, args: Mapping[str, Tensor]) -> dict[str, Tensor | str]:
-    """Those of the output's sum of squares; a word where none can be computed."""
-    args = {name: arg for name, arg in args.items() if arg.requires_grad}
-    if not output.requires_grad:
-        return {name: torch.zeros_like(arg) for name, arg in args.items()}
-    try:
-        found = torch.autograd.grad(output.square().sum(), tuple(args.values()), materialize_grads=True)
-    except RuntimeError as error:
-        if "modified by an inplace operation" not in str(error):
-            raise
-        return dict.fromkeys(args, "overwritten")
-    return dict(zip(args, found, strict=True))
-
-
-_PAIR = ("the context", "the tensor of weights")
-_OVERWRITTEN = (
-    "The numbers are right, but no gradient can flow back: `weights[...] = 0`, `*=`, `/=` and masked_fill_ "
-    "overwrite what softmax or exp gave, and the gradient needs that. Make a new tensor: masked_fill, "
-    "without _, or weights = weights * ..."
-)
+from seqlib.checks.looking import NO_OPPOSITE, OVERWRITTEN, PAIR, RETURNED, normal, observed
 
 
 def _softmax(scores: Tensor) -> Tensor:
@@ -81,7 +33,7 @@ def _dot_product_attention(q: Tensor, K: Tensor, V: Tensor) -> tuple[Tensor, Ten
 
 
 def _memory(g: Generator, *, S: int, H: int, D: int) -> tuple[Tensor, Tensor, Tensor]:
-    return _normal(g, H), _normal(g, S, H), _normal(g, S, D)
+    return normal(g, H), normal(g, S, H), normal(g, S, D)
 
 
 def _dot_with(
@@ -105,24 +57,13 @@ def _normalised(a: Tensor) -> Tensor:
     return a / a.norm(dim=-1, keepdim=True)
 
 
-# Both exercises that return a pair share these: rules for (context, weights)
-_RETURNED: Mapping[str, Function] = {
-    "The two come back in the wrong order: the context first, then the weights.": lambda c, w: (w, c),
-    "Only the context comes back. Both are asked for: return context, weights.": lambda c, w: c,
-    "Only the weights come back. They are still to be used on the values: return context, weights.": (
-        lambda c, w: w
-    ),
-    "The numbers are right, but they are cut off from the graph, so that nothing could be learned through "
-    "them. detach, no_grad, item() and torch.tensor(...) cut it.": lambda c, w: (c.detach(), w.detach()),
-}
-
 dot_product_attention = Exercise(
     reference=_dot_product_attention,
     inputs=(
         partial(_memory, S=5, H=5, D=5),
         partial(_memory, S=5, H=7, D=3),
     ),
-    observe=partial(_observed, _dot_product_attention, _PAIR),
+    observe=partial(observed, _dot_product_attention, PAIR),
     mistakes={
         # scores
         "The scores are divided by sqrt(H). That is another score, the scaled dot product, and comes later; "
@@ -193,7 +134,7 @@ dot_product_attention = Exercise(
         "weights * V multiplies the columns of V, and isn't added up. weights @ V gives each row its weight, "
         "and adds the rows up.": _dot_with(read=lambda weights, V, K, scores: weights * V),
         # what is returned
-        **{message: _dot_with(give=give) for message, give in _RETURNED.items()},
+        **{message: _dot_with(give=give) for message, give in RETURNED.items()},
         "The scores come back beside the context. It is their softmax, the weights, that is asked for.": (
             lambda q, K, V: (_dot_product_attention(q, K, V)[0], K @ q)
         ),
@@ -206,7 +147,7 @@ dot_product_attention = Exercise(
         "nobody could learn where to look. detach, no_grad, item() and torch.tensor(...) cut it.": _dot_with(
             weigh=lambda scores: scores.softmax(-1).detach()
         ),
-        _OVERWRITTEN: _dot_with(weigh=lambda scores: scores.softmax(-1).mul_(1)),
+        OVERWRITTEN: _dot_with(weigh=lambda scores: scores.softmax(-1).mul_(1)),
         # exceptions
         "softmax has to be told its axis: softmax(-1), or dim=-1.": _dot_with(weigh=torch.softmax),
         "torch.dot takes two vectors, and one of these is a matrix: K @ q for the scores, weights @ V for "
@@ -237,8 +178,8 @@ def _additive_scores(q: Tensor, k: Tensor, W_q: Tensor, W_k: Tensor, v: Tensor) 
 
 
 def _additive_inputs(g: Generator, *, B: int, T: int, S: int, Q: int, K: int, A: int) -> tuple[Tensor, ...]:
-    W_q, W_k = _normal(g, Q, A) / Q**0.5, _normal(g, K, A) / K**0.5  # tanh isn't saturated
-    return _normal(g, B, T, Q), _normal(g, B, S, K), W_q, W_k, _normal(g, A)
+    W_q, W_k = normal(g, Q, A) / Q**0.5, normal(g, K, A) / K**0.5  # tanh isn't saturated
+    return normal(g, B, T, Q), normal(g, B, S, K), W_q, W_k, normal(g, A)
 
 
 def _additive_with(
@@ -404,26 +345,16 @@ def _masked_inputs(g: Generator, *, B: int, T: int, S: int, level: float) -> tup
     mask = torch.rand(B, T, S, generator=g) < 0.6
     mask[torch.arange(T) % B, torch.arange(T)] = True  # some queries may attend to everything,
     mask[-1, -1] = False  # and one to nothing
-    return _normal(g, B, T, S) + level, mask
+    return normal(g, B, T, S) + level, mask
 
 
 _LOWEST = torch.finfo(torch.float32).min
-
-# How to miss ~mask. All of these raise.
-_NO_OPPOSITE: Mapping[str, Function] = {
-    "-mask isn't defined for True and False. The opposite of a mask is ~mask.": lambda scores, mask: -mask,
-    "1 - mask isn't defined for True and False. The opposite of a mask is ~mask.": (
-        lambda scores, mask: 1 - mask
-    ),
-    "if, not, and, or want one truth value, and here is a whole tensor of them. The opposite of a mask is "
-    "~mask, and masked_fill needs no if.": lambda scores, mask: scores.masked_fill(not mask, -torch.inf),
-}
 
 
 def _masked_observed(result: Any, args: tuple[Any, ...]) -> Any:
     if not isinstance(result, Tensor):
         return result
-    seen: dict[str, Any] = _observed(_masked_softmax, ("the result",), result, args)
+    seen: dict[str, Any] = observed(_masked_softmax, ("the result",), result, args)
     return seen | {"whether a weight is exactly 0 (1 means yes)": result == 0}
 
 
@@ -561,13 +492,13 @@ masked_softmax = Exercise(
         "scores[mask] lays what is left in one long row, without the axes. Keep the shape: masked_fill or "
         "torch.where.": lambda scores, mask: scores[mask].softmax(-1),
         # the way back
-        _OVERWRITTEN: lambda scores, mask: (
+        OVERWRITTEN: lambda scores, mask: (
             scores.masked_fill(~mask, _LOWEST).softmax(-1).masked_fill_(~mask, 0.0)
         ),
         # exceptions
         **{
             message: lambda scores, mask, rule=rule: rule(scores, mask)
-            for message, rule in _NO_OPPOSITE.items()
+            for message, rule in NO_OPPOSITE.items()
         },
         "A sum or any over the last axis has removed it, so that (B, T) meets (B, T, S). Keep it, with size "
         "1: keepdim=True.": lambda scores, mask: scores.softmax(-1) * mask.any(-1),
@@ -605,7 +536,7 @@ def _padded_batch(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Sequences of different lengths, the last of which needs no padding."""
     lengths = torch.cat([1 + torch.randperm(S - 1, generator=g)[: B - 1], torch.tensor([S])])  # (B,)
-    return _normal(g, B, T, S) + level, _normal(g, B, S, D), torch.arange(S) < lengths[:, None]
+    return normal(g, B, T, S) + level, normal(g, B, S, D), torch.arange(S) < lengths[:, None]
 
 
 def _attend_with(
@@ -637,7 +568,7 @@ attend = Exercise(
         partial(_padded_batch, B=5, T=5, S=5, D=5),
         partial(_padded_batch, B=3, T=1, S=5, D=7, level=-3.0),  # one step of a decoder
     ),
-    observe=partial(_observed, _attend, _PAIR),
+    observe=partial(observed, _attend, PAIR),
     mistakes={
         # where the mask is applied
         "The mask has no effect: padding gets weight too.": _attend_with(_unmasked),
@@ -758,7 +689,7 @@ attend = Exercise(
             read=lambda weights, values, mask: (weights @ values).sum(1)
         ),
         # what is returned
-        **{message: _attend_with(give=give) for message, give in _RETURNED.items()},
+        **{message: _attend_with(give=give) for message, give in RETURNED.items()},
         "The scores come back beside the context. It is their softmax, the weights, that is asked for.": (
             lambda scores, values, mask: (_attend(scores, values, mask)[0], scores)
         ),
@@ -774,11 +705,11 @@ attend = Exercise(
         "so nobody could learn where to look. detach, no_grad, item() and torch.tensor(...) cut it.": (
             _attend_with(weigh=lambda scores, mask: scores.softmax(-1).detach())
         ),
-        _OVERWRITTEN: _attend_with(weigh=lambda scores, mask: scores.softmax(-1).mul_(mask[:, None])),
+        OVERWRITTEN: _attend_with(weigh=lambda scores, mask: scores.softmax(-1).mul_(mask[:, None])),
         # exceptions
         **{
             message: lambda scores, values, mask, rule=rule: rule(scores, mask)
-            for message, rule in _NO_OPPOSITE.items()
+            for message, rule in NO_OPPOSITE.items()
         },
     },
     hints=(

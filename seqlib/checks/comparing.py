@@ -101,15 +101,19 @@ def described(value: Any) -> str:
     if value is None:
         return "None"
     if isinstance(value, Tensor):
-        dtype = _dtype(value)
-        return f"{'an' if dtype.startswith('int') else 'a'} {dtype} tensor of shape {tuple(value.shape)}"
+        return f"{_with_article(_dtype(value))} tensor of shape {tuple(value.shape)}"
     if isinstance(value, (tuple, list)):
         return f"a {type(value).__name__} of {len(value)}"
     if isinstance(value, float):
         return _short(value)
     if isinstance(value, (bool, int, str)) and len(repr(value)) < 30:
         return repr(value)
-    return f"a {type(value).__name__}"
+    return _with_article(type(value).__name__)
+
+
+def _with_article(name: str) -> str:
+    """As it is spoken: an int64, an ndarray, but a uint8."""
+    return f"{'an' if name.lower().startswith(('a', 'e', 'i', 'o', 'nd')) else 'a'} {name}"
 
 
 def _where(marked: Tensor, axes: list[str]) -> str:

@@ -34,7 +34,8 @@ from seqlib.pairs import Corpus, romanised, to_tensor
 from seqlib.scaling import RandomAttention
 from seqlib.seq2seq import decoder_inputs
 
-_WEIGHTS = LinearSegmentedColormap.from_list("weights", ["white", SKY, BLUE, "#00263F"])
+# Colours of attention weights, from 0 to 1.
+WEIGHTS = LinearSegmentedColormap.from_list("weights", ["white", SKY, BLUE, "#00263F"])
 _FAINT, _WAITING = "#BBBBBB", "#949494"
 _LETTER = 0.088  # inches that a letter takes, on average, in a font of 10 points
 _LONGEST = 12
@@ -102,7 +103,7 @@ def draw_attention(ax: Axes, *, rows: int = 1, columns: int = 1, **colorbar: Any
 
     The other arguments are the colour bar's.
     """
-    cells = ax.imshow(np.zeros((1, 1)), cmap=_WEIGHTS, vmin=0, vmax=1, aspect="auto", interpolation="none")
+    cells = ax.imshow(np.zeros((1, 1)), cmap=WEIGHTS, vmin=0, vmax=1, aspect="auto", interpolation="none")
     frame = Rectangle((-0.5, -0.5), 1, 1, fill=False, edgecolor=GREY, linewidth=1, clip_on=False)
     ax.add_patch(frame)
     ax.xaxis.tick_top()

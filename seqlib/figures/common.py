@@ -19,8 +19,8 @@ from seqlib.figures.style import BLUE, ORANGE, RED, SKY
 from seqlib.training import History
 
 # Lines differ in more than their colour, so that they can be told apart without it.
-_DASHES = ("-", "--", "-.", ":")
-_MARKERS = ("o", "s", "^", "D", "v", "P")
+DASHES = ("-", "--", "-.", ":")
+MARKERS = ("o", "s", "^", "D", "v", "P")
 
 # Colours for values of both signs: 0 is in the middle of an odd number of them, and white.
 SIGNED = LinearSegmentedColormap.from_list("signed", [BLUE, SKY, "white", ORANGE, RED], N=257)
@@ -80,7 +80,7 @@ def plot_losses(
             raise ValueError(f"losses must have at least one step in each curve, {label!r} has none")
     ax = axes_or_new(ax)
     for number, (label, curve) in enumerate(curves.items()):
-        steps, dashes = np.arange(1, len(curve) + 1), _DASHES[number % len(_DASHES)]
+        steps, dashes = np.arange(1, len(curve) + 1), DASHES[number % len(DASHES)]
         [line] = ax.plot(steps, running_mean(curve, smooth), label=label, linestyle=dashes, zorder=3)
         if smooth > 1:
             ax.plot(steps, curve, color=line.get_color(), alpha=0.25, linewidth=0.8, zorder=2)
@@ -122,8 +122,8 @@ def plot_accuracy_by_step(
             np.arange(1, len(values) + 1),
             values,
             label=label,
-            marker=_MARKERS[number % len(_MARKERS)],
-            linestyle=_DASHES[number % len(_DASHES)],
+            marker=MARKERS[number % len(MARKERS)],
+            linestyle=DASHES[number % len(DASHES)],
             clip_on=False,
             zorder=3,
         )

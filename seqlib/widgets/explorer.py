@@ -161,9 +161,9 @@ class Explorer(ipywidgets.VBox):
 
     def _draw_still(self) -> tuple[str, str]:
         """What does not move: the part behind what moves, and the part that lies over all of it."""
-        if self._view is None:  # the first time
+        if self._view is None and (layout := self.figure.get_layout_engine()):  # the first time
             for _ in range(2):  # a layout with images, whose aspect is fixed, needs some rounds to settle
-                self.figure.draw_without_rendering()
+                layout.execute(self.figure)
         front = _in_front_of(self._moving)
         for artist in front:
             artist.set_animated(True)

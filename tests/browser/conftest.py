@@ -83,25 +83,51 @@ class Lab:
     browser: Browser
     url: str
     root: Path  # what it shows: a copy of notebooks/
+    page: Page | None = None  # one for all notebooks, one after the other: loading JupyterLab takes long
 
     @contextmanager
     def open(self, name: str, *, theme: str = "light", width: int = 1300, height: int = 1000):
-        """Open a notebook as a learner would; at the end its kernel is shut down."""
-        context = self.browser.new_context(viewport={"width": width, "height": height})
-        page = context.new_page()
+        """Open a notebook as a learner would; at the end its kernel is shut down, and it is closed.
+
+        After a test that failed the next one gets a page of its own.
+        """
+        page, self.page = self.page, None
+        first = page is None
+        if page is None:
+            page = self.browser.new_page(viewport={"width": width, "height": height})
         notebook = Notebook(page)
-        page.on("pageerror", lambda error: notebook.console_errors.append(str(error)))
-        page.on("console", lambda m: notebook.console_errors.append(m.text) if m.type == "error" else None)
+        listeners = {
+            "pageerror": lambda error: notebook.console_errors.append(str(error)),
+            "console": lambda m: notebook.console_errors.append(m.text) if m.type == "error" else None,
+        }
+        for event, listener in listeners.items():
+            page.on(event, listener)
         page.set_default_timeout(60_000)
+        page.set_viewport_size({"width": width, "height": height})
         try:
-            page.goto(f"{self.url}/lab/tree/{quote(name)}?reset")
+            if first:
+                page.goto(f"{self.url}/lab/tree/{quote(name)}?reset")
+            else:
+                page.evaluate(
+                    "async path => { await jupyterapp.commands.execute('docmanager:open', { path }); }", name
+                )
             page.wait_for_selector(".jp-NotebookPanel .jp-Cell")
             notebook.change_theme(theme)
             notebook.wait_for_idle()
             yield notebook
-            page.evaluate("() => jupyterapp.shell.currentWidget.sessionContext.shutdown()")
+            page.evaluate(
+                """async () => {
+                    const panel = jupyterapp.shell.currentWidget;
+                    await panel.sessionContext.shutdown();
+                    panel.dispose();
+                }"""
+            )
+            for event, listener in listeners.items():
+                page.remove_listener(event, listener)
+            self.page = page
         finally:
-            context.close()
+            if self.page is None:
+                page.close()
 
 
 @pytest.fixture(scope="session")
@@ -195,7 +221,8 @@ class Notebook:
 
     def wait_for_idle(self, timeout: float = 60) -> None:
         status = "() => jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
-        self.page.wait_for_function(status, timeout=timeout * 1000)
+        # By the clock, and not as by default with each frame: frames that nobody sees take time too.
+        self.page.wait_for_function(status, timeout=timeout * 1000, polling=200)
 
     def change_theme(self, theme: str) -> None:
         name = f"JupyterLab {theme.capitalize()}"

@@ -30,6 +30,10 @@ SLIDERS = {
     "attention_steps_explorer": "Step",
     "alignment_explorer": None,
     "scaling_explorer": "d_k",
+    "positional_explorer": "Position",
+    "mask_explorer": "Padding",
+    "kv_cache_explorer": "Step",
+    "self_attention_explorer": "Query word",
 }
 
 
