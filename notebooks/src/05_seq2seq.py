@@ -390,18 +390,22 @@ distances = (0, 2, 6, 10, 14)
 @torch.no_grad()
 def digits_in_context(model, rows=10_000):
     """How often a linear probe names the digit so many characters before the end, on held-out sources."""
+    encoded = []
+    for source in (train.source[:rows], held_out.source):
+        source = source[(source != PAD).sum(1) > 16]
+        context = model.encoder(source)
+        encoded.append((source, torch.cat([context.h, context.c], 1)))
     shares = []
     for distance in distances:
-        contexts, names = [], []
-        for source in (train.source[:rows], held_out.source):
+        examples = []
+        for source, contexts in encoded:
             ends = (source != PAD).sum(1) - 2  # the place of the last character
-            asked = source.gather(1, (ends - distance).clamp(min=0)[:, None])[:, 0]
-            chosen = (ends >= 15) & torch.isin(asked, digits)
-            encoded = model.encoder(source[chosen])
-            contexts.append(torch.cat([encoded.h, encoded.c], 1).numpy())
-            names.append(asked[chosen].numpy())
+            asked = source.gather(1, (ends - distance)[:, None])[:, 0]
+            chosen = torch.isin(asked, digits)
+            examples += [contexts[chosen].numpy(), asked[chosen].numpy()]
+        x, names, held_out_x, held_out_names = examples
         probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=200))
-        shares.append(probe.fit(contexts[0], names[0]).score(contexts[1], names[1]))
+        shares.append(probe.fit(x, names).score(held_out_x, held_out_names))
     return shares
 
 
