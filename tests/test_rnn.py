@@ -1,9 +1,6 @@
 """Recurrent networks agree with torch's, and the character model knows only the past."""
 
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -174,19 +171,6 @@ def test_future_inputs_do_not_change_past_states_unless_the_network_reads_both_w
     assert torch.equal(forward(x)[0][:, :6], forward(changed)[0][:, :6])
     assert not torch.equal(forward(x)[0][:, 6:], forward(changed)[0][:, 6:])
     assert (both(x)[0] != both(changed)[0]).any(-1).all()
-
-
-def test_importing_the_models_loads_no_plots_and_no_widgets():
-    code = """if True:
-        import sys
-        import seqlib.rnn, seqlib.gated, seqlib.bptt, seqlib.decoding, seqlib.vocab
-        print({"matplotlib", "ipywidgets", "IPython"} & set(sys.modules))
-    """
-    course = Path(__file__).parents[1]
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=course, capture_output=True, text=True, timeout=120
-    )
-    assert done.stdout.strip() == "set()", done.stderr
 
 
 # ----------------------------------------------------------------------------------- wrong inputs

@@ -1,0 +1,171 @@
+"""Networks that look at pictures: captions, questions, Vision Transformer, and pictures from words.
+
+Dimensions: B batch, L places in a picture's grid of features, D features of each, T time, E embedding,
+H hidden, V vocabulary. Batch first.
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from seqlib.attention import scaled_dot_scores
+from seqlib.gated import LSTM, LSTMCell
+from seqlib.pairs import PAD
+from seqlib.rnn import check_sizes
+from seqlib.scenes import ANSWERS, CAPTION_WORDS, CELL, QUESTION_WORDS, SIDE
+from seqlib.transformer import EncoderLayer
+
+GRID = 6  # features of a scene: a grid of 6 x 6, of which each cell has 2 x 2
+
+
+class FeatureGrid(nn.Module):
+    """A picture of 24 x 24 pixels to a grid of 6 x 6 feature vectors, row by row: L = 36 places.
+
+    Three convolutions, the last two with stride 2. A learnt vector for each place says where it is. Raises
+    ValueError for a size that is not positive, and for pictures of another shape.
+    """
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        check_sizes(features=features)
+        self.convolutions = nn.Sequential(
+            nn.Conv2d(1, 32, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(32, 64, 4, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(64, features, 4, stride=2, padding=1),
+        )
+        self.places = nn.Parameter(0.1 * torch.randn(GRID**2, features))
+        self.norm = nn.LayerNorm(features)
+
+    def forward(self, images: Float[Tensor, "B 24 24"]) -> Float[Tensor, "B L D"]:
+        _check_images(images)
+        grid = self.convolutions(images[:, None])  # (B, D, 6, 6)
+        return self.norm(grid.flatten(2).mT + self.places)  # (B, 36, D)
+
+
+def _check_images(images: Tensor) -> None:
+    if images.ndim != 3 or images.shape[1:] != (SIDE * CELL, SIDE * CELL):
+        raise ValueError(f"images must have shape (B, 24, 24), got {tuple(images.shape)}")
+
+
+class CaptionState(NamedTuple):
+    """What a captioner goes on from: its LSTM's (h, c), and the picture. Rows first."""
+
+    h: Float[Tensor, "B H"]
+    c: Float[Tensor, "B H"]
+    grid: Float[Tensor, "B L D"]
+
+
+class CaptionLook(NamedTuple):
+    """What one or more steps of a captioner look at, and the logits that come of it."""
+
+    weights: Float[Tensor, "B T L"]
+    context: Float[Tensor, "B T D"]
+    logits: Float[Tensor, "B T V"]
+
+
+class Captioner(nn.Module):
+    """Show, attend and tell (Xu et al., 2015): a feature grid, and an LSTM that looks at it for each word.
+
+    It starts from the mean of the features. Without `attends`, that is all that it ever sees (as in Show and
+    tell; Vinyals et al., 2015). Decoded with `step`, as `seqlib.decoding` wants it. Raises ValueError as
+    FeatureGrid does.
+    """
+
+    def __init__(
+        self, *, attends: bool = True, features: int = 96, embedding_size: int = 48, hidden_size: int = 128
+    ) -> None:
+        super().__init__()
+        check_sizes(features=features, embedding_size=embedding_size, hidden_size=hidden_size)
+        V = len(CAPTION_WORDS)
+        self.attends = attends
+        self.features = FeatureGrid(features)
+        self.grid_to_state = nn.Linear(features, 2 * hidden_size)
+        self.embedding = nn.Embedding(V, embedding_size)
+        self.cell = LSTMCell(embedding_size, hidden_size)
+        self.h_to_q = nn.Linear(hidden_size, features)
+        self.grid_to_k = nn.Linear(features, features)
+        self.joined_to_y = nn.Sequential(
+            nn.Linear(features + hidden_size, hidden_size), nn.Tanh(), nn.Linear(hidden_size, V)
+        )
+
+    def forward(self, images: Float[Tensor, "B 24 24"], inputs: Int[Tensor, "B T"]) -> Float[Tensor, "B T V"]:
+        """Logits of the word after each of `inputs` (the caption, shifted right: teacher forcing)."""
+        state = self.start(images)
+        return self.look(self.states(inputs, state), state).logits
+
+    def start(self, images: Float[Tensor, "B 24 24"]) -> CaptionState:
+        grid = self.features(images)
+        h, c = torch.tanh(self.grid_to_state(grid.mean(1))).chunk(2, -1)
+        return CaptionState(h, c, grid)
+
+    def states(self, inputs: Int[Tensor, "B T"], state: CaptionState) -> Float[Tensor, "B T H"]:
+        """The LSTM's state after each of `inputs`."""
+        states, _ = self.cell.unroll(self.embedding(inputs), (state.h, state.c))
+        return states
+
+    def weights(self, h: Float[Tensor, "B T H"], state: CaptionState) -> Float[Tensor, "B T L"]:
+        """How much each place is looked at."""
+        return scaled_dot_scores(self.h_to_q(h), self.grid_to_k(state.grid)).softmax(-1)
+
+    def look(self, h: Float[Tensor, "B T H"], state: CaptionState) -> CaptionLook:
+        """From states to logits, by what is seen (soft attention)."""
+        weights = self.weights(h, state)
+        context = weights @ state.grid if self.attends else torch.zeros_like(self.h_to_q(h))
+        return CaptionLook(weights, context, self.say(context, h))
+
+    def say(self, context: Float[Tensor, "B T D"], h: Float[Tensor, "B T H"]) -> Float[Tensor, "B T V"]:
+        """Logits of the next word, from what is seen and the state."""
+        return self.joined_to_y(torch.cat([context, h], -1))
+
+    def step(
+        self, tokens: Int[Tensor, " B"], state: CaptionState
+    ) -> tuple[Float[Tensor, "B V"], CaptionState]:
+        h, c = self.cell(self.embedding(tokens), (state.h, state.c))
+        return self.look(h[:, None], state).logits[:, 0], state._replace(h=h, c=c)
+
+
+class Answer(NamedTuple):
+    """Logits of the answers, and the weights of each layer (the first token is the question)."""
+
+    logits: Float[Tensor, "B A"]
+    weights: tuple[Float[Tensor, "B N S S"], ...]
+
+
+class QuestionAnswerer(nn.Module):
+    """Answers a question about a scene: an LSTM reads the question, and its last state joins nine tokens,
+    one for each cell of the picture, in a small Transformer encoder. Raises ValueError for sizes that are
+    not positive, where num_heads doesn't divide model_size, and for pictures of another shape.
+    """
+
+    def __init__(self, *, model_size: int = 64, num_heads: int = 4, num_layers: int = 3) -> None:
+        super().__init__()
+        check_sizes(model_size=model_size, num_heads=num_heads, num_layers=num_layers)
+        self.embedding = nn.Embedding(len(QUESTION_WORDS), model_size)
+        self.reader = LSTM(model_size, model_size)
+        self.cell_to_x = nn.Sequential(
+            nn.Linear(CELL**2, 2 * model_size), nn.ReLU(), nn.Linear(2 * model_size, model_size)
+        )
+        self.places = nn.Parameter(0.5 * torch.randn(SIDE**2, model_size))
+        self.layers: list[EncoderLayer] = nn.ModuleList(  # type: ignore[assignment]  # it can't say what
+            EncoderLayer(model_size, num_heads, 2 * model_size) for _ in range(num_layers)
+        )
+        self.norm = nn.LayerNorm(model_size)
+        self.x_to_answer = nn.Linear(model_size, len(ANSWERS))
+
+    def forward(self, images: Float[Tensor, "B 24 24"], questions: Int[Tensor, "B T"]) -> Answer:
+        _check_images(images)
+        states, _ = self.reader(self.embedding(questions))  # (B, T, D)
+        last = (questions != PAD).sum(1) - 1
+        asked = states[torch.arange(len(states)), last]  # (B, D)
+        cells = images.view(-1, SIDE, CELL, SIDE, CELL).transpose(2, 3).reshape(-1, SIDE**2, CELL**2)
+        seen = self.cell_to_x(2 * cells - 0.6) + self.places  # ink and paper on either side of 0
+        x = torch.cat([asked[:, None], seen], 1)  # (B, 1 + 9, D)
+        weights = []
+        for layer in self.layers:
+            x, looked = layer(x)
+            weights.append(looked)
+        return Answer(self.x_to_answer(self.norm(x[:, 0])), tuple(weights))
