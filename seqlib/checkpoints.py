@@ -17,6 +17,7 @@ from seqlib.pairs import Corpus, make_corpus, number_pairs
 from seqlib.rnn import CharRNN
 from seqlib.seq2seq import Seq2Seq
 from seqlib.transformer import Transformer
+from seqlib.vision import Captioner, QuestionAnswerer
 
 CHECKPOINTS = DATA / "checkpoints"
 
@@ -109,3 +110,19 @@ def number_results() -> dict[str, Any]:
     """
     results: dict[str, Any] = json.loads((CHECKPOINTS / "numbers.json").read_text(encoding="utf-8"))
     return results
+
+
+@torch.random.fork_rng(devices=[])
+def caption_model(*, attends: bool = True) -> Captioner:
+    """A captioner of scenes, with or without attention, trained for 3500 steps (data/checkpoints)."""
+    model = Captioner(attends=attends)
+    load_weights(model, CHECKPOINTS / f"captions_{'with' if attends else 'without'}_attention.safetensors")
+    return model.eval()
+
+
+@torch.random.fork_rng(devices=[])
+def question_model() -> QuestionAnswerer:
+    """A network that answers questions about scenes, trained for 7000 steps (data/checkpoints)."""
+    model = QuestionAnswerer()
+    load_weights(model, CHECKPOINTS / "questions.safetensors")
+    return model.eval()

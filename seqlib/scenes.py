@@ -4,7 +4,7 @@ A scene is a canvas of 24 x 24 pixels. Its nine cells of 8 x 8 pixels are number
 digit. Dimensions: N scenes, T tokens.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -25,6 +25,7 @@ RELATIONS = {"left of": (0, -1), "right of": (0, 1), "above": (-1, 0), "below": 
 QUESTION_WORDS = Vocabulary(" ".join(["what is the", *RELATIONS, *DIGIT_WORDS]).split(), special=SPECIAL)
 NOTHING = 10
 ANSWERS = (*DIGIT_WORDS, "nothing")
+FOR_QUESTIONS: dict[str, Any] = {"fewest": 5, "most": 8, "distinct": True}  # scenes with much to ask about
 
 
 class Scenes(NamedTuple):

@@ -4,17 +4,32 @@ Dimensions: B batch, L places in a picture's grid of features, D features of eac
 H hidden, V vocabulary. Batch first.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from seqlib.attention import scaled_dot_scores
+from seqlib.data import Digits
+from seqlib.decoding import greedy
 from seqlib.gated import LSTM, LSTMCell
-from seqlib.pairs import PAD
+from seqlib.pairs import EOS, PAD, SOS
 from seqlib.rnn import check_sizes
-from seqlib.scenes import ANSWERS, CAPTION_WORDS, CELL, QUESTION_WORDS, SIDE
+from seqlib.scenes import (
+    ANSWERS,
+    CAPTION_WORDS,
+    CELL,
+    FOR_QUESTIONS,
+    QUESTION_WORDS,
+    SIDE,
+    Scenes,
+    ask,
+    captions,
+    draw_scenes,
+)
+from seqlib.seq2seq import decoder_inputs, masked_loss
 from seqlib.transformer import EncoderLayer
 
 GRID = 6  # features of a scene: a grid of 6 x 6, of which each cell has 2 x 2
@@ -24,7 +39,7 @@ class FeatureGrid(nn.Module):
     """A picture of 24 x 24 pixels to a grid of 6 x 6 feature vectors, row by row: L = 36 places.
 
     Three convolutions, with a pooling layer after the first and stride 2 in the last. A learnt vector for
-    each place says where it is. `dropout` (in training only) helps with hands that it has never seen. Raises
+    each place says where it is. `dropout` (in training only) helps with digits that it has never seen. Raises
     ValueError for a size that is not positive, and for pictures of another shape.
     """
 
@@ -131,6 +146,33 @@ class Captioner(nn.Module):
         return self.look(h[:, None], state).logits[:, 0], state._replace(h=h, c=c)
 
 
+def caption_loss(
+    model: Captioner, digits: Digits, *, batch_size: int = 64, generator: torch.Generator
+) -> Callable[[], Tensor]:
+    """A loss for `fit`: at each call new scenes of these digits, distorted, and their captions."""
+
+    def loss() -> Tensor:
+        scenes = draw_scenes(batch_size, digits, distort=True, generator=generator)
+        target = captions(scenes.cells)
+        return masked_loss(model(scenes.images, decoder_inputs(target)), target)
+
+    return loss
+
+
+@torch.no_grad()
+def exact_captions(model: Captioner, scenes: Scenes) -> Bool[Tensor, " N"]:
+    """Which scenes are described, greedily, exactly as `captions` does."""
+    target = captions(scenes.cells)
+    N, T = target.shape
+    start = torch.full((N,), SOS)
+    tokens = greedy(model.step, model.start(scenes.images), start=start, end=EOS, max_length=T).tokens
+    tokens = nn.functional.pad(tokens, (0, T - tokens.shape[1]), value=EOS)
+    return ((tokens == target) | (target == PAD)).all(1)  # after its end a caption says nothing
+
+
+# --------------------------------------------------------------------------------------- questions
+
+
 class Answer(NamedTuple):
     """Logits of the answers, and the weights of each layer (the first token is the question)."""
 
@@ -172,3 +214,16 @@ class QuestionAnswerer(nn.Module):
             x, looked = layer(x)
             weights.append(looked)
         return Answer(self.x_to_answer(self.norm(x[:, 0])), tuple(weights))
+
+
+def question_loss(
+    model: QuestionAnswerer, digits: Digits, *, batch_size: int = 64, generator: torch.Generator
+) -> Callable[[], Tensor]:
+    """A loss for `fit`: at each call new scenes of these digits, distorted, and a question to each."""
+
+    def loss() -> Tensor:
+        scenes = draw_scenes(batch_size, digits, **FOR_QUESTIONS, distort=True, generator=generator)
+        asked = ask(scenes.cells, generator=generator)
+        return nn.functional.cross_entropy(model(scenes.images, asked.tokens).logits, asked.answers)
+
+    return loss

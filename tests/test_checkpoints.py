@@ -10,19 +10,23 @@ from torch import nn
 from seqlib import checkpoints
 from seqlib.checkpoints import (
     CHECKPOINTS,
+    caption_model,
     code_model,
     load_weights,
     new_code_model,
     number_models,
     number_results,
+    question_model,
     save_weights,
 )
-from seqlib.data import CODE_CHARACTERS, held_out_source
+from seqlib.data import CODE_CHARACTERS, digits, held_out_source
 from seqlib.gated import LSTMCell
 from seqlib.hunting import read_in_pieces
 from seqlib.pairs import PAD, PairTensors
 from seqlib.rnn import CharRNN
+from seqlib.scenes import FOR_QUESTIONS, ask, draw_scenes
 from seqlib.seq2seq import exact_match
+from seqlib.vision import exact_captions
 from seqlib.vocab import Vocabulary
 
 
@@ -238,3 +242,33 @@ def test_all_translators_had_as_many_steps_and_the_attentive_ones_get_nearly_all
     assert {result["steps"] for result in results.values()} == {1000}
     assert all(len(result["exact"]) == len(result["seconds"]) == 5 for result in results.values())
     assert min(results["with_attention"]["exact"] + results["transformer"]["exact"]) >= 0.95
+
+
+# --------------------------------------------------------------------------- captions and questions
+
+
+def on_the_card(card, words):
+    """The share that the card gives before these words."""
+    text = (CHECKPOINTS / card).read_text(encoding="utf-8").replace("\n", " ")
+    return float(re.search(rf"(\d\.\d+) {words}", text)[1])
+
+
+@pytest.mark.parametrize("attends", [True, False], ids=["with attention", "without"])
+def test_the_captioners_do_as_well_as_their_card_says(attends):
+    scenes = draw_scenes(200, digits()[1], generator=torch.Generator().manual_seed(7))
+    exact = exact_captions(caption_model(attends=attends), scenes).double().mean().item()
+    expected = on_the_card(
+        "captions.md", f"of the captions exact {'with' if attends else 'without'} attention"
+    )
+    assert abs(exact - expected) < 0.06
+    assert not attends or expected >= 0.95
+
+
+def test_the_answerer_does_as_well_as_its_card_says():
+    generator = torch.Generator().manual_seed(7)
+    scenes = draw_scenes(300, digits()[1], **FOR_QUESTIONS, generator=generator)
+    asked = ask(scenes.cells, generator=generator)
+    with torch.no_grad():
+        right = question_model()(scenes.images, asked.tokens).logits.argmax(-1) == asked.answers
+    expected = on_the_card("questions.md", "of the answers right")
+    assert abs(right.double().mean().item() - expected) < 0.06 and expected >= 0.93

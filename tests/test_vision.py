@@ -10,15 +10,29 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from torch.testing import assert_close
 
 from seqlib.attention import attend, scaled_dot_scores
+from seqlib.data import digits
 from seqlib.decoding import beam_search, greedy
 from seqlib.pairs import EOS, PAD, SOS
-from seqlib.scenes import CAPTION_WORDS, QUESTION_WORDS
-from seqlib.seq2seq import decoder_inputs
+from seqlib.scenes import CAPTION_WORDS, FOR_QUESTIONS, QUESTION_WORDS, Scenes, ask, captions, draw_scenes
+from seqlib.seq2seq import decoder_inputs, masked_loss
+from seqlib.training import fit
 from seqlib.transformer_torch import torch_encoder_layer
-from seqlib.vision import Captioner, FeatureGrid, QuestionAnswerer
+from seqlib.vision import (
+    Captioner,
+    FeatureGrid,
+    QuestionAnswerer,
+    caption_loss,
+    exact_captions,
+    question_loss,
+)
 
 B, T, D, E, H, V, L = 3, 5, 7, 11, 13, 19, 36  # V is that of CAPTION_WORDS
 N, K, LAYERS, A, Q = 2, 11, 2, 11, 21  # of QuestionAnswerer: heads, size of each, layers, answers, words
+
+
+@pytest.fixture(scope="module")
+def glyphs():
+    return digits()[0]
 
 
 @pytest.fixture(autouse=True)
@@ -359,3 +373,44 @@ def test_dropout_falls_on_what_is_seen_in_training_only():
     assert not torch.equal(features(pixels), features(pixels))
     features.eval()
     assert torch.equal(features(pixels), features(pixels))
+
+
+# ---------------------------------------------------------------------------------------- training
+
+
+def test_a_caption_loss_is_that_of_new_distorted_scenes_at_each_call(glyphs):
+    model = captioner().float()  # without dropout
+    g, h = (torch.Generator().manual_seed(1) for _ in range(2))
+    loss = caption_loss(model, glyphs, batch_size=B, generator=g)
+    for _ in range(2):
+        scenes = draw_scenes(B, glyphs, distort=True, generator=h)
+        target = captions(scenes.cells)
+        logits = model(scenes.images, decoder_inputs(target))
+        expected = F.cross_entropy(logits.flatten(0, 1), target.flatten(), ignore_index=PAD)
+        assert_close(loss(), expected)
+
+
+def test_a_question_loss_is_that_of_new_distorted_scenes_and_questions_at_each_call(glyphs):
+    model = answerer().float()
+    g, h = (torch.Generator().manual_seed(1) for _ in range(2))
+    loss = question_loss(model, glyphs, batch_size=B, generator=g)
+    for _ in range(2):
+        scenes = draw_scenes(B, glyphs, **FOR_QUESTIONS, distort=True, generator=h)
+        asked = ask(scenes.cells, generator=h)
+        assert_close(loss(), F.cross_entropy(model(scenes.images, asked.tokens).logits, asked.answers))
+
+
+def test_captions_learnt_by_heart_are_exact_and_others_are_not(glyphs):
+    scenes = draw_scenes(5, glyphs, fewest=1, most=3, generator=torch.Generator().manual_seed(0))
+    known = Scenes(scenes.images[:3], scenes.cells[:3])
+    model = Captioner(features=16, embedding_size=E, hidden_size=32)
+    assert not exact_captions(model.eval(), scenes).any()
+    target = captions(known.cells)
+    fit(
+        model,
+        lambda: masked_loss(model(known.images, decoder_inputs(target)), target),
+        steps=80,
+        learning_rate=0.02,
+        clip_norm=1.0,
+    )
+    assert exact_captions(model, scenes).tolist() == [True] * 3 + [False] * 2

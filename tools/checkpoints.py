@@ -1,9 +1,9 @@
 """Train the models that are committed in data/checkpoints, each with a card: make checkpoints.
 
-tools/checkpoints.py [code | numbers]
+tools/checkpoints.py [code | numbers | captions | questions]
 
-Takes half an hour on one core. The weights come out a little different on another processor or with another
-Python, whose standard library is another text.
+Takes three quarters of an hour on one core. The weights come out a little different on another processor or
+with another Python, whose standard library is another text.
 """
 
 import json
@@ -16,8 +16,10 @@ import torch
 from seqlib import data
 from seqlib.checkpoints import CHECKPOINTS, new_code_model, new_number_models, save_weights
 from seqlib.hunting import read_in_pieces
+from seqlib.scenes import FOR_QUESTIONS, ask, draw_scenes
 from seqlib.seq2seq import exact_match, fit_pairs
 from seqlib.training import fit, text_loss
+from seqlib.vision import Captioner, QuestionAnswerer, caption_loss, exact_captions, question_loss
 from seqlib.vocab import Vocabulary
 
 CODE_CARD = """# code.safetensors
@@ -54,6 +56,23 @@ and 3e-3 for the Transformer. The weights are those of seed 0.
 and the seconds on one core (processor time):
 
 {table}
+
+**Licence.** MIT, as the course's code.
+"""
+
+
+SCENES_CARD = """# {names}
+
+{what}
+
+**Data.** Scenes of the handwritten digits in the training part of `seqlib.data.digits`, drawn anew for each
+step and distorted a little (`seqlib.scenes`).
+
+**Training.** `make checkpoints`: {steps} steps of Adam with batches of 64, a one-cycle learning rate up to
+{learning_rate}, gradients clipped to norm 1; seed {seed}.
+
+**Result.** On {count} scenes of the digits in the test part: {result}; {seconds} seconds on one core
+(processor time).
 
 **Licence.** MIT, as the course's code.
 """
@@ -135,9 +154,72 @@ def train_numbers(*, steps: int = 1000, seeds: int = 5) -> None:
     print(table)
 
 
+def train_captions(*, steps: int = 3500, learning_rate: float = 3e-3, seed: int = 0) -> None:
+    train, test = data.digits()
+    scenes = draw_scenes(1000, test, generator=torch.Generator().manual_seed(seed))
+    results, seconds = [], []
+    for attends in (True, False):
+        torch.manual_seed(seed)
+        model = Captioner(attends=attends)
+        loss = caption_loss(model, train, generator=torch.Generator().manual_seed(seed))
+        start = time.process_time()
+        fit(model, loss, steps=steps, learning_rate=learning_rate, clip_norm=1.0, one_cycle=True)
+        seconds.append(f"{time.process_time() - start:.0f}")
+        name = f"{'with' if attends else 'without'}_attention"
+        save_weights(model, CHECKPOINTS / f"captions_{name}.safetensors")
+        exact = exact_captions(model, scenes).double().mean().item()
+        results.append(f"{exact:.3f} of the captions exact {name.replace('_', ' ')}")
+    card = SCENES_CARD.format(
+        names="captions_with_attention, captions_without_attention",
+        what="A captioner of scenes for chapter 08 (`seqlib.vision.Captioner`).",
+        steps=steps,
+        learning_rate=learning_rate,
+        seed=seed,
+        count=len(scenes.cells),
+        result=", ".join(results),
+        seconds=" and ".join(seconds),
+    )
+    (CHECKPOINTS / "captions.md").write_text(card, encoding="utf-8")
+    print(card)
+
+
+def train_questions(*, steps: int = 7000, learning_rate: float = 2e-3, seed: int = 0) -> None:
+    train, test = data.digits()
+    generator = torch.Generator().manual_seed(seed)
+    scenes = draw_scenes(2000, test, **FOR_QUESTIONS, generator=generator)
+    asked = ask(scenes.cells, generator=generator)
+    torch.manual_seed(seed)
+    model = QuestionAnswerer()
+    loss = question_loss(model, train, generator=generator)
+    start = time.process_time()
+    fit(model, loss, steps=steps, learning_rate=learning_rate, clip_norm=1.0, one_cycle=True)
+    seconds = time.process_time() - start
+    save_weights(model, CHECKPOINTS / "questions.safetensors")
+    with torch.no_grad():
+        right = model(scenes.images, asked.tokens).logits.argmax(-1) == asked.answers
+    commonest = asked.answers.bincount().max() / len(asked.answers)
+    card = SCENES_CARD.format(
+        names="questions",
+        what="Answers to questions about scenes for chapter 08 (`seqlib.vision.QuestionAnswerer`).",
+        steps=steps,
+        learning_rate=learning_rate,
+        seed=seed,
+        count=len(scenes.cells),
+        result=f"{right.double().mean():.3f} of the answers right (always the commonest: {commonest:.3f})",
+        seconds=f"{seconds:.0f}",
+    )
+    (CHECKPOINTS / "questions.md").write_text(card, encoding="utf-8")
+    print(card)
+
+
 def main() -> None:
     torch.set_num_threads(1)
-    trainings = {"code": train_code, "numbers": train_numbers}
+    trainings = {
+        "code": train_code,
+        "numbers": train_numbers,
+        "captions": train_captions,
+        "questions": train_questions,
+    }
     for name in sys.argv[1:] or trainings:
         trainings[name]()
 
