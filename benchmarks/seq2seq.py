@@ -1,12 +1,11 @@
 """seqlib's Seq2Seq models against the same made of torch.nn's modules. Prints ratios; see README.md."""
 
-from collections.abc import Callable, Iterable
 from copy import deepcopy
-from itertools import cycle, islice
+from itertools import islice
 from statistics import median
 
 import torch
-from timing import interleaved, ratio
+from timing import interleaved, ratio, training
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
@@ -103,19 +102,6 @@ def assert_same(ours: Seq2Seq, theirs: TorchSeq2Seq, source: Tensor, target: Ten
     assert_close(*gradients)
     same = greedy_answers(ours, source) == theirs.greedy(source)
     assert same.float().mean() > 0.99  # rounding may choose between two tokens that are equally likely
-
-
-def training(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> Callable[[], None]:
-    """One step of training a call, on one batch after the other."""
-    optimizer, supply = torch.optim.Adam(model.parameters(), lr=1e-3), cycle(batches)
-
-    def step() -> None:
-        source, target = next(supply)
-        optimizer.zero_grad()
-        masked_loss(model(source, decoder_inputs(target)), target).backward()
-        optimizer.step()
-
-    return step
 
 
 def compare(ours: Seq2Seq, train: PairTensors, held_out: PairTensors) -> None:

@@ -2,8 +2,14 @@
 
 import time
 from collections.abc import Callable, Iterable
+from itertools import cycle
 from statistics import median
 from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from seqlib.seq2seq import decoder_inputs, masked_loss
 
 
 def seconds(way: Callable[[], Any]) -> float:
@@ -29,3 +35,16 @@ def interleaved(ways: dict[str, Callable[[], Any]], *, rounds: int) -> dict[str,
 def ratio(times: Iterable[float], others: Iterable[float]) -> float:
     """Median over the rounds of one way's time divided by another's in the same round."""
     return median(a / b for a, b in zip(times, others, strict=True))
+
+
+def training(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> Callable[[], None]:
+    """One step of training a translator a call, on one batch after the other."""
+    optimizer, supply = torch.optim.Adam(model.parameters(), lr=1e-3), cycle(batches)
+
+    def step() -> None:
+        source, target = next(supply)
+        optimizer.zero_grad()
+        masked_loss(model(source, decoder_inputs(target)), target).backward()
+        optimizer.step()
+
+    return step

@@ -1,11 +1,11 @@
 """seqlib's Transformer with and without its cache, and nn.Transformer. Prints ratios; see README.md."""
 
 from collections.abc import Callable
-from itertools import cycle, islice
+from itertools import islice
 from statistics import median
 
 import torch
-from timing import interleaved, ratio
+from timing import interleaved, ratio, training
 from torch import Tensor, nn
 from torch.testing import assert_close
 
@@ -86,19 +86,6 @@ def assert_same(ours: Transformer, theirs: TorchTransformer, source: Tensor, tar
     answers = with_cache(ours, source)
     for others in (recomputed(ours, source), theirs.greedy(source)):
         assert (answers == others).float().mean() > 0.99  # rounding may choose between two likely tokens
-
-
-def training(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> Callable[[], None]:
-    """One step of training a call, on one batch after the other."""
-    optimizer, supply = torch.optim.Adam(model.parameters(), lr=1e-3), cycle(batches)
-
-    def step() -> None:
-        source, target = next(supply)
-        optimizer.zero_grad()
-        masked_loss(model(source, decoder_inputs(target)), target).backward()
-        optimizer.step()
-
-    return step
 
 
 def compare_decoding(ours: Transformer, theirs: TorchTransformer, source: Tensor) -> None:

@@ -239,7 +239,8 @@ class TransformerEncoder(nn.Module):
     """Tokens to vectors: embedding plus position, then some layers, in which no token sees padding.
 
     Without `positions` the order of the tokens makes no difference. (The paper multiplies its embeddings,
-    which begin small, by sqrt(D). Ours begin with the size of the positions.)
+    which begin small, by sqrt(D). Ours begin with the size of the positions.) Raises ValueError as
+    MultiHeadAttention and sinusoidal_positions do.
     """
 
     def __init__(
@@ -256,6 +257,8 @@ class TransformerEncoder(nn.Module):
     ) -> None:
         super().__init__()
         check_sizes(vocabulary_size=vocabulary_size, num_layers=num_layers)
+        if positions:
+            sinusoidal_positions(1, model_size)  # refuses a size for which there are none
         self.embedding = nn.Embedding(vocabulary_size, model_size)
         self.positions = positions
         self.dropout = nn.Dropout(dropout)

@@ -610,6 +610,7 @@ def test_a_model_learns_some_pairs_by_heart():
         ({"num_heads": -1}, "num_heads must be a positive integer, got -1"),
         ({"num_layers": 0}, "num_layers must be a positive integer, got 0"),
         ({"inner_size": 0}, "inner_size must be a positive integer, got 0"),
+        ({"model_size": 9, "num_heads": 3}, "model_size must be even, .*, got 9"),
     ],
 )
 def test_sizes_that_fit_no_model_are_named(learner, options, message):
