@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from seqlib.attention import scaled_dot_scores
+from seqlib.attention import hard_attend, reinforce, scaled_dot_scores
 from seqlib.data import Digits
 from seqlib.decoding import greedy
 from seqlib.gated import LSTM, LSTMCell
@@ -88,8 +88,9 @@ class CaptionLook(NamedTuple):
 class Captioner(nn.Module):
     """Show, attend and tell (Xu et al., 2015): a feature grid, and an LSTM that looks at it for each word.
 
-    It starts from the mean of the features. Without `attends`, that is all that it ever sees (as in Show and
-    tell; Vinyals et al., 2015). Decoded with `step`, as `seqlib.decoding` wants it. Raises ValueError as
+    It starts from a state of zeros, so all that it knows of the picture it has looked up. (The paper starts
+    from the mean of the features.) Without `attends` that mean is all that it ever sees, as in Show and tell
+    (Vinyals et al., 2015). Decoded with `step`, as `seqlib.decoding` wants it. Raises ValueError as
     FeatureGrid does.
     """
 
@@ -118,6 +119,8 @@ class Captioner(nn.Module):
     def start(self, images: Float[Tensor, "B 24 24"]) -> CaptionState:
         grid = self.features(images)
         h, c = torch.tanh(self.grid_to_state(grid.mean(1))).chunk(2, -1)
+        if self.attends:
+            h, c = torch.zeros_like(h), torch.zeros_like(c)
         return CaptionState(h, c, grid)
 
     def states(self, inputs: Int[Tensor, "B T"], state: CaptionState) -> Float[Tensor, "B T H"]:
@@ -157,6 +160,70 @@ def caption_loss(
         return masked_loss(model(scenes.images, decoder_inputs(target)), target)
 
     return loss
+
+
+def hard_caption_loss(
+    model: Captioner, digits: Digits, *, batch_size: int = 64, generator: torch.Generator
+) -> Callable[[], Tensor]:
+    """As `caption_loss`, for a captioner that looks at one place for each word, drawn with its weights.
+
+    The places are learnt by `reinforce`. The reward is the log-probability of the word that is to be said;
+    what is subtracted from it follows its mean, for each word of a caption its own.
+    """
+    baseline = torch.zeros(0)
+
+    def loss() -> Tensor:
+        nonlocal baseline
+        scenes = draw_scenes(batch_size, digits, distort=True, generator=generator)
+        target = captions(scenes.cells)
+        state = model.start(scenes.images)
+        h = model.states(decoder_inputs(target), state)
+        seen = hard_attend(model.weights(h, state), state.grid, generator=generator)
+        log_p = model.say(seen.context, h).log_softmax(-1)
+        reward = log_p.gather(2, target[..., None])[..., 0]  # (B, T)
+        present = target != PAD
+        with torch.no_grad():
+            now = (reward * present).sum(0) / present.sum(0)  # (T)
+            baseline = torch.cat([baseline, now[len(baseline) :]])  # it may be the longest caption so far
+            baseline[: len(now)] = 0.9 * baseline[: len(now)] + 0.1 * now
+            gained = reward - baseline[: len(now)]
+        return reinforce(seen.log_probability[present], gained[present]) - reward[present].mean()
+
+    return loss
+
+
+class HardCaptioner(Captioner):
+    """A captioner that looks at one place for each word: that with the largest weight.
+
+    Train it with `hard_caption_loss`, which draws the place; decoding needs no dice.
+    """
+
+    def look(self, h: Float[Tensor, "B T H"], state: CaptionState) -> CaptionLook:
+        weights = self.weights(h, state)
+        context = state.grid.take_along_dim(weights.argmax(-1)[..., None], 1)  # (B, T, D)
+        return CaptionLook(weights, context, self.say(context, h))
+
+
+class Description(NamedTuple):
+    """What a captioner says of a picture, greedily (with its end token), and where it looked each time."""
+
+    words: list[str]
+    weights: Float[Tensor, "T L"]
+
+
+@torch.no_grad()
+def describe(model: Captioner, image: Float[Tensor, "24 24"], *, max_length: int = 28) -> Description:
+    """The caption of one picture, of at most `max_length` words, and the weights behind each of them."""
+    state = model.start(image[None])
+    said = greedy(model.step, state, start=torch.tensor([SOS]), end=EOS, max_length=max_length).tokens
+    looked = model.look(model.states(decoder_inputs(said), state), state)
+    return Description(CAPTION_WORDS.decode(said[0]), looked.weights[0])
+
+
+def cell_weights(weights: Float[Tensor, "*B L"]) -> Float[Tensor, "*B 9"]:
+    """How much of each row of weights lies on each cell of the picture: 2 x 2 of the 36 places."""
+    squares = weights.unflatten(-1, (SIDE, GRID // SIDE, SIDE, GRID // SIDE))
+    return squares.sum((-3, -1)).flatten(-2)
 
 
 @torch.no_grad()
