@@ -18,7 +18,7 @@ from seqlib.patches import check_digits
 from seqlib.rnn import check_sizes
 from seqlib.scenes import CELL, DIGIT_WORDS
 from seqlib.training import minibatches
-from seqlib.transformer import EncoderLayer, KeyValues, Looked, causal_mask
+from seqlib.transformer import AddNorm, FeedForward, KeyValues, Looked, MultiHeadAttention, causal_mask
 
 LEVELS = 17  # grey levels, 0 (paper) to 16 (ink): tokens 0..16
 PIXELS = CELL**2
@@ -36,16 +36,26 @@ def prompt_tokens(words: Sequence[str]) -> Int[Tensor, " B"]:
     for word in words:
         if word not in DIGIT_WORDS:
             raise ValueError(f"words must be among {', '.join(DIGIT_WORDS)}, got {word!r}")
-    return torch.tensor([LEVELS + DIGIT_WORDS.index(word) for word in words])
+    return torch.tensor([LEVELS + DIGIT_WORDS.index(word) for word in words], dtype=torch.int64)
 
 
-class CausalLayer(EncoderLayer):
-    """An encoder layer in which no token sees those after it: all that a decoder without a source needs.
+class CausalLayer(nn.Module):
+    """Self-attention in which no token sees those after it, then the feed-forward network.
 
-    With `past`, the keys and values of the tokens before these (the cache).
+    It is all that a decoder without a source needs, and has the parts of an EncoderLayer. Raises ValueError
+    as MultiHeadAttention does.
     """
 
-    def extend(self, x: Float[Tensor, "B T D"], past: KeyValues | None) -> tuple[Looked, KeyValues]:
+    def __init__(self, model_size: int, num_heads: int, inner_size: int, *, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.attention = MultiHeadAttention(model_size, num_heads)
+        self.feed_forward = FeedForward(model_size, inner_size)
+        self.around_attention, self.around_feed_forward = (
+            AddNorm(model_size, pre_norm=True, dropout=dropout) for _ in range(2)
+        )
+
+    def forward(self, x: Float[Tensor, "B T D"], past: KeyValues | None) -> tuple[Looked, KeyValues]:
+        """`past` are the keys and values of the tokens before these (the cache); what comes back has all."""
         read = self.around_attention.before(x)
         own = self.attention.keys_values(read)
         if past is not None:
@@ -103,7 +113,7 @@ class Painter(nn.Module):
         x = self.embedding(tokens) + self.rows[place // CELL] + self.columns[place % CELL]  # (B, T, D)
         grown, weights = [], []
         for number, layer in enumerate(self.layers):
-            looked, own = layer.extend(x, cache[number] if cache else None)
+            looked, own = layer(x, cache[number] if cache else None)
             x = looked.output
             grown.append(own)
             weights.append(looked.weights)
@@ -189,5 +199,6 @@ class Nearest(NamedTuple):
 
 def nearest(images: Float[Tensor, "B 8 8"], among: Float[Tensor, "M 8 8"]) -> Nearest:
     """For each picture the nearest one among others, to see whether it is a copy."""
-    distance, number = torch.cdist(images.flatten(1), among.flatten(1)).min(1)
+    exact = "donot_use_mm_for_euclid_dist"  # a copy has a distance of exactly 0
+    distance, number = torch.cdist(images.flatten(1), among.flatten(1), compute_mode=exact).min(1)
     return Nearest(number, distance)

@@ -28,9 +28,11 @@ def check_digits(images: Tensor) -> None:
 def patchify(images: Float[Tensor, "B height width"], size: int) -> Float[Tensor, "B S P"]:
     """Cut pictures into squares of `size` x `size` pixels, row by row, and each of these into its P pixels.
 
-    Raises ValueError for a size that doesn't divide both sides.
+    Raises ValueError for a size that doesn't divide both sides, and for one picture without a batch axis.
     """
     check_sizes(size=size)
+    if images.ndim != 3:
+        raise ValueError(f"images must have shape (B, height, width), got {tuple(images.shape)}")
     height, width = images.shape[1:]
     if height % size or width % size:
         raise ValueError(f"size must divide the picture's sides {height} and {width}, got {size}")
@@ -131,9 +133,10 @@ def roll_out(weights: Sequence[Float[Tensor, "B N S S"]]) -> Float[Tensor, "B S 
     """
     if not weights:
         raise ValueError("weights must have at least one layer, got none")
-    flow = torch.eye(weights[0].shape[-1])
+    itself = torch.eye(weights[0].shape[-1], dtype=weights[0].dtype)
+    flow = itself
     for layer in weights:
-        through = 0.5 * layer.mean(1) + 0.5 * torch.eye(layer.shape[-1])  # (B, S, S)
+        through = 0.5 * layer.mean(1) + 0.5 * itself  # (B, S, S)
         flow = through @ flow
     return flow
 

@@ -38,8 +38,8 @@ GRID = 6  # features of a scene: a grid of 6 x 6, of which each cell has 2 x 2
 class FeatureGrid(nn.Module):
     """A picture of 24 x 24 pixels to a grid of 6 x 6 feature vectors, row by row: L = 36 places.
 
-    Three convolutions, with a pooling layer after the first and stride 2 in the last. A learnt vector for
-    each place says where it is. `dropout` (in training only) helps with digits that it has never seen. Raises
+    Three convolutions, with a pooling layer before the last, which has stride 2. A learnt vector for each
+    place says where it is. `dropout` (in training only) helps with digits that it has never seen. Raises
     ValueError for a size that is not positive, and for pictures of another shape.
     """
 
@@ -49,11 +49,11 @@ class FeatureGrid(nn.Module):
         self.convolutions = nn.Sequential(
             nn.Conv2d(1, 32, 3, padding=1),
             nn.ReLU(),
-            nn.MaxPool2d(2),
-            nn.Conv2d(32, features, 3, padding=1),
+            nn.Conv2d(32, 48, 3, padding=1),
             nn.ReLU(),
+            nn.MaxPool2d(2),
             nn.Dropout(dropout),
-            nn.Conv2d(features, features, 4, stride=2, padding=1),
+            nn.Conv2d(48, features, 4, stride=2, padding=1),
         )
         self.places = nn.Parameter(0.1 * torch.randn(GRID**2, features))
         self.norm = nn.LayerNorm(features)
@@ -102,7 +102,7 @@ class Captioner(nn.Module):
         V = len(CAPTION_WORDS)
         self.attends = attends
         self.features = FeatureGrid(features)
-        self.grid_to_state = nn.Linear(features, 2 * hidden_size)
+        self.grid_to_state = None if attends else nn.Linear(features, 2 * hidden_size)
         self.embedding = nn.Embedding(V, embedding_size)
         self.cell = LSTMCell(embedding_size, hidden_size)
         self.h_to_q = nn.Linear(hidden_size, features)
@@ -118,9 +118,10 @@ class Captioner(nn.Module):
 
     def start(self, images: Float[Tensor, "B 24 24"]) -> CaptionState:
         grid = self.features(images)
-        h, c = torch.tanh(self.grid_to_state(grid.mean(1))).chunk(2, -1)
-        if self.attends:
-            h, c = torch.zeros_like(h), torch.zeros_like(c)
+        if self.grid_to_state is None:
+            h = c = grid.new_zeros(len(grid), self.cell.hidden_size)
+        else:
+            h, c = torch.tanh(self.grid_to_state(grid.mean(1))).chunk(2, -1)
         return CaptionState(h, c, grid)
 
     def states(self, inputs: Int[Tensor, "B T"], state: CaptionState) -> Float[Tensor, "B T H"]:
@@ -185,8 +186,8 @@ def hard_caption_loss(
         with torch.no_grad():
             now = (reward * present).sum(0) / present.sum(0)  # (T)
             baseline = torch.cat([baseline, now[len(baseline) :]])  # it may be the longest caption so far
-            baseline[: len(now)] = 0.9 * baseline[: len(now)] + 0.1 * now
             gained = reward - baseline[: len(now)]
+            baseline[: len(now)] = 0.9 * baseline[: len(now)] + 0.1 * now
         return reinforce(seen.log_probability[present], gained[present]) - reward[present].mean()
 
     return loss

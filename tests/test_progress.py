@@ -167,7 +167,8 @@ def test_every_exercise_is_recorded_under_the_name_that_progress_counts():
         module = sys.modules[f"seqlib.checks.{topic}"]
         for name in names:
             exercise = getattr(module, name)
-            assert (exercise.reference.__module__, exercise.name) == (module.__name__, name)
+            assert f"{exercise.reference.__module__}.".startswith(f"{module.__name__}.")
+            assert exercise.name == name
 
 
 def test_a_right_answer_is_recorded_and_nothing_else_is(file):

@@ -34,6 +34,10 @@ SLIDERS = {
     "mask_explorer": "Padding",
     "kv_cache_explorer": "Step",
     "self_attention_explorer": "Query word",
+    "caption_explorer": "Word",
+    "question_explorer": "Layer",
+    "patch_explorer": "Head",
+    "image_sampling_explorer": "Pixels",
 }
 
 
