@@ -18,7 +18,7 @@ test:
 notebooks:
 	$(RUN) tools/notebooks.py build $(NN)
 
-# The trained models in data/checkpoints, anew: three quarters of an hour on one core.
+# The trained models in data/checkpoints, anew: an hour and a half on one core.
 checkpoints:
 	$(RUN) tools/checkpoints.py
 

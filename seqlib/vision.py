@@ -193,18 +193,6 @@ def hard_caption_loss(
     return loss
 
 
-class HardCaptioner(Captioner):
-    """A captioner that looks at one place for each word: that with the largest weight.
-
-    Train it with `hard_caption_loss`, which draws the place; decoding needs no dice.
-    """
-
-    def look(self, h: Float[Tensor, "B T H"], state: CaptionState) -> CaptionLook:
-        weights = self.weights(h, state)
-        context = state.grid.take_along_dim(weights.argmax(-1)[..., None], 1)  # (B, T, D)
-        return CaptionLook(weights, context, self.say(context, h))
-
-
 class Description(NamedTuple):
     """What a captioner says of a picture, greedily (with its end token), and where it looked each time."""
 

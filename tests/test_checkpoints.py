@@ -5,6 +5,7 @@ import re
 import pytest
 import torch
 from safetensors import safe_open
+from sklearn.svm import SVC
 from torch import nn
 
 from seqlib import checkpoints
@@ -12,19 +13,24 @@ from seqlib.checkpoints import (
     CHECKPOINTS,
     caption_model,
     code_model,
+    digit_results,
     load_weights,
     new_code_model,
     number_models,
     number_results,
+    painter_model,
     question_model,
     save_weights,
+    vision_transformers,
 )
 from seqlib.data import CODE_CHARACTERS, digits, held_out_source
 from seqlib.gated import LSTMCell
 from seqlib.hunting import read_in_pieces
+from seqlib.painting import nearest, paint
 from seqlib.pairs import PAD, PairTensors
+from seqlib.patches import digit_accuracy
 from seqlib.rnn import CharRNN
-from seqlib.scenes import FOR_QUESTIONS, ask, draw_scenes
+from seqlib.scenes import DIGIT_WORDS, FOR_QUESTIONS, ask, draw_scenes
 from seqlib.seq2seq import exact_match
 from seqlib.vision import exact_captions
 from seqlib.vocab import Vocabulary
@@ -194,8 +200,11 @@ def test_loading_leaves_the_global_generator_alone():
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_the_committed_file_is_small():
-    assert (CHECKPOINTS / "code.safetensors").stat().st_size < 2_000_000
+@pytest.mark.parametrize("path", sorted(CHECKPOINTS.glob("*.safetensors")), ids=lambda path: path.stem)
+def test_each_committed_file_is_small_and_named_on_a_card(path):
+    assert path.stat().st_size < 2_000_000
+    titles = [card.read_text(encoding="utf-8").split("\n")[0] for card in CHECKPOINTS.glob("*.md")]
+    assert sum(path.stem in re.findall(r"\w+", title) for title in titles) == 1
 
 
 def test_the_committed_model_has_learnt_to_read_code():
@@ -272,3 +281,35 @@ def test_the_answerer_does_as_well_as_its_card_says():
         right = question_model()(scenes.images, asked.tokens).logits.argmax(-1) == asked.answers
     expected = on_the_card("questions.md", "of the answers right")
     assert abs(right.double().mean().item() - expected) < 0.06 and expected >= 0.93
+
+
+# -------------------------------------------------------------------- Vision Transformers and painter
+
+
+def test_the_vision_transformers_do_as_well_as_their_results_say():
+    results = digit_results()
+    for size, model in vision_transformers().items():
+        label = "ViT, distorted" if size == 2 else f"ViT, patches of {size}, distorted"
+        assert abs(digit_accuracy(model, digits()[1]) - results[label]["held out"][0]) < 0.003
+        assert model.patch_size == size and not model.training
+
+
+def test_with_each_seed_the_vision_transformer_is_behind_a_cnn():
+    results = digit_results()
+    vit, cnn = (results[f"{kind}, distorted"]["held out"] for kind in ("ViT", "CNN"))
+    assert len(vit) == len(cnn) == 5
+    assert (
+        min(vit) >= 0.93
+        and vit[0] >= 0.94
+        and all(ours < theirs for ours, theirs in zip(vit, cnn, strict=True))
+    )
+
+
+def test_the_painter_draws_what_it_is_asked_for_and_copies_nothing():
+    train, test = digits()
+    judge = SVC(gamma=0.256).fit(test.images.flatten(1), test.labels)
+    asked = torch.arange(10).repeat_interleave(20)
+    words = [DIGIT_WORDS[digit] for digit in asked.tolist()]
+    drawn = paint(painter_model(), words, temperature=0.6, generator=torch.Generator().manual_seed(7))
+    assert (judge.predict(drawn.flatten(1)) == asked.numpy()).mean() > 0.88  # 95 % on the card, of 1000
+    assert nearest(drawn, train.images).distance.min() > 0.25

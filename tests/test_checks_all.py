@@ -18,7 +18,7 @@ EXERCISES = {
     for name, value in vars(importlib.import_module(f"seqlib.checks.{topic.name}")).items()
     if isinstance(value, Exercise)
 }
-SEEDS = 3
+SEEDS = 2
 MISTAKES = [(name, message) for name, exercise in EXERCISES.items() for message in exercise.mistakes]
 
 

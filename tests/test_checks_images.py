@@ -701,17 +701,17 @@ def test_pictures_that_are_drawn_otherwise_are_found_out(function, complaint):
         (
             drawing(draw=lambda p, g: torch.multinomial(p, 1, generator=g)),
             "multinomial draws one level from each row, as (B, 1)",
-            "ValueError: tokens must have shape (19,), got (19, 1)",
+            "ValueError: tokens must have shape (19,), the newest token of each row, got (19, 1)",
         ),
         (
             drawing(draw=lambda p, g: torch.multinomial(p, 1, generator=g).squeeze()),
             "squeeze() removes every axis of size 1",
-            "ValueError: tokens must have shape (1,), got ()",
+            "ValueError: tokens must have shape (1,), the newest token of each row, got ()",
         ),
         (
             drawing(draw=lambda p, g: torch.multinomial(p, 1, generator=g)[0]),
             "[0] is what was drawn for the first row.",
-            "ValueError: tokens must have shape (19,), got (1,)",
+            "ValueError: tokens must have shape (19,), the newest token of each row, got (1,)",
         ),
         (drawing(draw=lambda p, g: one_each(p, g).item()), "item() makes one number", "RuntimeError"),
         (drawing(draw=lambda p, g: int(one_each(p, g))), "int() makes one number", "ValueError"),

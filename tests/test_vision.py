@@ -1,6 +1,6 @@
 """Networks that look at pictures compute what torch's parts compute, and look where they may."""
 
-from itertools import count, product
+from itertools import count
 
 import pytest
 import torch
@@ -22,7 +22,6 @@ from seqlib.transformer_torch import torch_encoder_layer
 from seqlib.vision import (
     Captioner,
     FeatureGrid,
-    HardCaptioner,
     QuestionAnswerer,
     caption_loss,
     cell_weights,
@@ -176,8 +175,8 @@ def test_one_that_attends_knows_nothing_of_the_picture_before_it_looks():
 
 @pytest.mark.parametrize(
     "make",
-    [captioner, lambda: captioner(attends=False), lambda: captioner(HardCaptioner)],
-    ids=["attends", "looks once", "hard"],
+    [captioner, lambda: captioner(attends=False)],
+    ids=["attends", "looks once"],
 )
 def test_step_by_step_and_all_steps_at_once_are_the_same(make):
     model, pixels, inputs = make(), images(), words()
@@ -265,50 +264,7 @@ def test_greedy_decoding_writes_the_likeliest_word_each_time(attends):
 # ------------------------------------------------------------------------- one place for each word
 
 
-def hard_look():
-    model = captioner(HardCaptioner)
-    state = model.start(images())
-    h = model.states(words(), state)
-    return model, state, h, model.look(h, state)
-
-
-def test_a_hard_captioner_sees_the_place_with_the_largest_weight_and_no_other():
-    model, state, h, looked = hard_look()
-    assert_exact(looked.weights, (model.h_to_q(h) @ model.grid_to_k(state.grid).mT / D**0.5).softmax(-1))
-    places = looked.weights.argmax(-1)
-    assert len(places.unique()) > 3
-    for b, t in product(range(B), range(T)):
-        seen = state.grid[b, places[b, t]]
-        assert torch.equal(looked.context[b, t], seen)
-        assert_exact(looked.logits[b, t], model.joined_to_y(torch.cat([seen, h[b, t]])))
-
-
-def test_what_is_at_the_places_with_less_weight_does_not_matter():
-    model, state, h, looked = hard_look()
-    largest, smallest = (pick(-1)[..., None] for pick in (looked.weights.argmax, looked.weights.argmin))
-    for t in range(T):
-        other = state.grid.take_along_dim(smallest[:, t, None], 1).repeat(1, L, 1)
-        chosen = largest[:, t, None].expand(B, 1, D)
-        other = other.scatter(1, chosen, state.grid.gather(1, chosen))
-        assert (other != state.grid).any(-1).sum(1).min() == L - 2
-        again = model.look(h[:, t : t + 1], state._replace(grid=other))
-        assert_exact(again.logits, looked.logits[:, t : t + 1])
-
-
-def test_a_soft_captioner_whose_weights_get_sharper_becomes_a_hard_one():
-    hard, soft = captioner(HardCaptioner).requires_grad_(False), captioner()
-    soft.load_state_dict(hard.state_dict())
-    pixels, inputs = images(), words()
-    expected = hard(pixels, inputs)
-    assert (soft(pixels, inputs) - expected).abs().max() > 0.01
-    for model in (soft, hard):
-        for parameter in model.h_to_q.parameters():
-            parameter.data *= 1e6
-    assert_exact(soft(pixels, inputs), expected)
-    assert_exact(hard(pixels, inputs), expected)
-
-
-class InDouble(HardCaptioner):
+class InDouble(Captioner):
     """For scenes, which are drawn in single precision."""
 
     def start(self, images):
@@ -391,10 +347,9 @@ def test_the_gradient_of_a_hard_caption_loss_is_on_average_that_of_the_expected_
 # ---------------------------------------------------------------------------------------- what is said
 
 
-@pytest.mark.parametrize("network", [Captioner, HardCaptioner])
 @pytest.mark.parametrize(("bias", "length"), [(-100.0, 7), (2.0, None), (100.0, 1)])
-def test_a_description_is_the_likeliest_word_each_time_and_where_it_looked(network, bias, length):
-    model, picture, inputs = captioner(network).requires_grad_(False), images(1), [SOS]
+def test_a_description_is_the_likeliest_word_each_time_and_where_it_looked(bias, length):
+    model, picture, inputs = captioner().requires_grad_(False), images(1), [SOS]
     model.joined_to_y[-1].bias[EOS] += bias
     found = describe(model, picture[0], max_length=7)
     for _ in found.words:

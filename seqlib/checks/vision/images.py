@@ -745,7 +745,9 @@ class SampleImageStep:
         if not isinstance(tokens, Tensor) or tokens.is_floating_point():
             raise TypeError(f"tokens must be an int64 tensor of shape ({self.B},), got {described(tokens)}")
         if tokens.shape != (self.B,):
-            raise ValueError(f"tokens must have shape ({self.B},), got {tuple(tokens.shape)}")
+            raise ValueError(
+                f"tokens must have shape ({self.B},), the newest token of each row, got {tuple(tokens.shape)}"
+            )
         if not isinstance(state, tuple) or len(state) not in (0, 2):
             raise TypeError(f"state must be () at first, then what step returned, got {described(state)}")
         place, before = state or (0, 0)
@@ -862,7 +864,8 @@ sample_image = Exercise(
             )
             for name, number in {"item()": Tensor.item, "int()": int}.items()
         },
-        "[0] is what was drawn for the first row. Each row has a level, and [:, 0] are all of them, (B,).": (
+        "[0] is what was drawn for the first row. Each row has a level, and [:, 0] are all of them, (B,). "
+        "(step reads all rows at once, not one after the other.)": (
             _sample_image_with(draw=lambda p, generator: torch.multinomial(p, 1, generator=generator)[0])
         ),
         "multinomial draws one level from each row, as (B, 1), and a place for B levels has shape (B,): "
