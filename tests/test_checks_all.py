@@ -18,7 +18,7 @@ EXERCISES = {
     for name, value in vars(importlib.import_module(f"seqlib.checks.{topic.name}")).items()
     if isinstance(value, Exercise)
 }
-SEEDS = 2
+SEEDS = 3
 MISTAKES = [(name, message) for name, exercise in EXERCISES.items() for message in exercise.mistakes]
 
 
@@ -45,11 +45,9 @@ def test_the_reference_is_correct(name, seed):
 
 @pytest.mark.parametrize(("name", "message"), MISTAKES)
 def test_every_mistake_earns_its_own_message(name, message, learner, remembered):
-    exercise = EXERCISES[name]
-    for seed in range(SEEDS):
-        report = exercise(exercise.mistakes[message], seed=seed)
-        assert report.status == "mistake", report
-        assert (report.message + "\n").startswith(message + "\n"), report  # an exception may follow
+    report = EXERCISES[name](EXERCISES[name].mistakes[message])  # with the inputs that learners get
+    assert report.status == "mistake", report
+    assert (report.message + "\n").startswith(message + "\n"), report  # an exception may follow
 
 
 @pytest.fixture(scope="module")

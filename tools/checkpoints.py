@@ -94,7 +94,7 @@ in each step (`seqlib.scenes.distorted`).
 
 **Result.** Recognised of the 450 digits in the test part, and of the training part, with seeds 0 to 4 where
 there are five numbers; a CNN of as many parameters was trained in the same way. "as they are": trained on the
-digits without distortion. Seconds are processor time on one core.
+digits without distortion. The seconds on one core are processor time.
 
 {table}
 

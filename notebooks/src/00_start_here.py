@@ -229,32 +229,63 @@ Progress()
 #
 # ## Notation
 #
-# Sizes have one letter each, in equations, comments and text alike.
+# Sizes have one letter each, in equations, comments and text alike. A few letters have to serve twice: a row
+# holds in the chapters that it names. A letter that only a single exercise needs is explained there.
 #
-# | Letter | What it counts |
-# |:--|:--|
-# | `B` | sequences in a batch |
-# | `T` | time steps; of the target, where there are two sequences |
-# | `S` | time steps of the source, where there are two sequences |
-# | `E` | numbers in one input, or in the embedding of a token |
-# | `H` | hidden units, the size of the state |
-# | `V` | tokens in the vocabulary |
-# | `N` | attention heads |
-# | `K` | numbers in one head |
+# | Size | What it counts | Chapters |
+# |:--|:--|:--|
+# | `B` | sequences (or pictures) in a batch | 2 to 9 |
+# | `N` | examples in a data set | 2, 5, 6, 8 |
+# | `N` | attention heads | 7, 9 |
+# | `T` | steps of a sequence; of the target, where there are two sequences | 1 to 9 |
+# | `S` | steps of the source; whatever attention can look at | 5 to 7, 9 |
+# | `L` | places in the grid that attention looks at in a picture | 8 |
+# | `L` | layers | 7 |
+# | `E` | numbers in one input, or in the embedding of a token | 2 to 5 |
+# | `H` | hidden units, the size of the state | 2 to 6, 8 |
+# | `D` | numbers in one of the vectors that attention fetches or a Transformer passes on | 6 to 9 |
+# | `K` | numbers in a query or key, $d_k$; where there are several heads, of one head | 6, 7 |
+# | `V` | tokens in the vocabulary | 1, 2, 5 to 8 |
+# | `P` | pixels in a patch | 9 |
 #
 # Quantities are called in code what they are called in equations. In an equation vectors are columns, as in
-# $W_{xh}\,x_t$; in code a batch has its vectors as rows, so it is `x_t @ W_xh`. The shapes are those in code.
+# $W_{xh}\,x_t$; in code a batch has its vectors as rows, so it is `x_t @ W_xh`.
 #
-# | Equation | Code | Shape | What it is |
+# | Equation | Code | What it is | Chapters |
 # |:--|:--|:--|:--|
-# | $x_t$ | `x[:, t]` | `(B, E)` | the input at step $t$ |
-# | $h_t$ | `h` | `(B, H)` | the state after step $t$: what the network remembers |
-# | $y_t$ | `y` | `(B, V)` | the output at step $t$: a score for each token |
-# | $W_{xh}$ | `W_xh` | `(E, H)` | weights from the input to the state |
-# | $W_{hh}$ | `W_hh` | `(H, H)` | weights from the old state to the new one |
-# | $W_{hy}$ | `W_hy` | `(H, V)` | weights from the state to the output |
-# | $b$, $b_y$ | `b`, `b_y` | `(H)`, `(V)` | biases of the state and of the output |
-# | $L$ | `loss` | a number | the loss, which training makes small |
+# | $x_t$ | `x[:, t]` | the input at step $t$ | 1 to 4, 7 |
+# | $h_t$ | `h` | the state after step $t$: what the network remembers | 1 to 8 |
+# | $y_t$ | `y` | the output at step $t$: the logits of all tokens; in chapter 5 the right token | 2, 5 |
+# | $W_{xh}$, $W_{hh}$ | `W_xh`, `W_hh` | weights from the input and from the old state to the new state | 2, 3 |
+# | $b$ | `b` | a bias | 2 to 4 |
+# | $L$, $\ell_t$ | `loss` | the loss, which training makes small, and that of step $t$ | 3 |
+# | $a_t$, $\delta_t$ | `delta` | what goes into the tanh, and the gradient of the loss with respect to it | 3 |
+# | $D_j$ | `D` | the tanh's slopes at step $j$, as a diagonal matrix | 3 |
+# | $\sigma_{\max}$, $\rho$ | `sigma_max`, `rho` | a matrix's largest singular value, and its spectral radius | 3 |
+# | $\sigma$ | `sigmoid` | the logistic function, from 0 to 1 | 3, 4 |
+# | $\odot$ | `*` | the product unit by unit | 3, 4 |
+# | $c_t$ | `c` | the cell of an LSTM | 4, 5 |
+# | $i_t$, $f_t$, $o_t$, $g_t$ | `i`, `f`, `o`, `g` | an LSTM's input, forget and output gate, and its candidate | 4 |
+# | $r_t$, $z_t$, $n_t$ | `r`, `z`, `n` | a GRU's reset and update gate, and its candidate; with $z_t = 1$ the state stays | 4 |
+# | $s_t$ | `s` | the state of a decoder, where $h_s$ is the encoder's | 6 |
+# | $q$, $k$, $v$ | `q`, `k`, `v` | query, key and value | 6, 7 |
+# | $e$ | `scores` | attention's scores: how well a query fits each key | 6, 8 |
+# | $\alpha$ | `weights` | attention's weights, the softmax of the scores | 6, 8 |
+# | $W_Q$, $W_K$, $W_V$, $W_O$ | `W_Q`, `W_K`, `W_V`, `W_O` | what makes queries, keys and values, and what mixes the heads | 7 |
+# | $p_t$ | `positions` | the vector that stands for position $t$; a $p$ with brackets is a probability | 7 |
+# | $R$, $b$ | `reward`, `baseline` | the reward of a draw, and what is subtracted from it | 6, 8 |
+# | $\tau$ | `temperature` | the temperature of a softmax; in chapter 1, how many values an autoregression sees | 2 |
+#
+# A few words, too, mean something definite here:
+#
+# | Word | What it means | Chapters |
+# |:--|:--|:--|
+# | step | one element of a sequence and the work for it; a *training step* changes the weights once | 1 to 9 |
+# | weights | what a network learns; with attention, the shares that sum to 1 | 2 to 9 |
+# | logits | the numbers that a softmax turns into probabilities of tokens or classes | 2, 5 to 9 |
+# | context | the characters before (1), what the encoder hands over (5), the weighted sum of values (from 6 on) | 1, 5 to 8 |
+# | memory | what a state remembers; from chapter 6 on, the vectors that attention can look at | 2 to 4, 6 to 8 |
+# | held out | kept away from training, to measure on | 1, 2, 5 to 9 |
 #
 # ## Good to know
 #

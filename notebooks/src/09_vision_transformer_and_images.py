@@ -48,7 +48,7 @@ print(len(train.labels), "digits for training,", len(test.labels), "to test")
 # %%
 from seqlib.figures.vision import plot_patches
 
-plot_patches(test.images[0], 2)
+_ = plot_patches(test.images[0], 2)
 
 # %% [markdown]
 # **Exercise: cut.** It is a matter of axes, and one of the easiest to get subtly wrong: a reshape alone gives
@@ -148,7 +148,7 @@ for model in (theirs, DigitCNN()):
 
 # %%
 ahead = Prediction(
-    "Both train for 500 steps. Of 100 held-out digits, how many does the ViT get right? (The CNN: 98 or 99.)",
+    "Both train for 400 steps. Of 100 held-out digits, how many does the ViT get right? (The CNN: 98 or 99.)",
     guess=None,
     unit="of 100",
 )
@@ -158,7 +158,7 @@ ahead
 live = {"ViT": VisionTransformer(dropout=0.1), "CNN": DigitCNN(dropout=0.1)}
 for label, model in live.items():
     loss = digit_loss(model, train, generator=generator)
-    fit(model, loss, steps=500, learning_rate=3e-3, clip_norm=1.0, one_cycle=True, label=label)
+    fit(model, loss, steps=400, learning_rate=3e-3, clip_norm=1.0, one_cycle=True, label=label)
 accuracy = {label: digit_accuracy(model, test) for label, model in live.items()}
 print({label: f"{share:.0%}" for label, share in accuracy.items()})
 
@@ -421,6 +421,7 @@ beginner = Painter(dropout=0.1)
 untrained = deepcopy(beginner).eval()
 loss = painting_loss(beginner, train, generator=generator)
 history = fit(beginner, loss, steps=150, learning_rate=5e-3, clip_norm=1.0, one_cycle=True, label="painter")
+assert history.stopped == "finished", "run this cell to its end: the claims below are about 150 steps"
 
 # %% [markdown]
 # The course's painter has had 1,500 steps (two minutes). It draws each pixel twice over: by chance, from the
@@ -442,7 +443,7 @@ def sample_image(step, prompt, temperature, generator):
 
 check.sample_image(sample_image)
 
-# %% tags=["nbval-ignore-output"]
+# %%
 from seqlib.checkpoints import painter_model
 from seqlib.figures.common import plot_digits
 from seqlib.painting import paint
@@ -460,7 +461,7 @@ for label, model in {"untrained": untrained, "150 steps": beginner, "1500 steps"
 # the painter has seen: an SVM trained on the *test* digits only. It isn't perfect either, so first ask how
 # many real digits it reads (those of the training part, which the judge has never seen).
 
-# %% tags=["nbval-ignore-output"]
+# %%
 judge = SVC(gamma=0.256).fit(test.images.flatten(1), test.labels)
 asked = torch.arange(10).repeat_interleave(100)
 words = [DIGIT_WORDS[digit] for digit in asked.tolist()]
@@ -472,7 +473,8 @@ def accepted(images, labels=asked):
 
 
 real = accepted(train.images, train.labels)
-print(f"the judge reads {real:.0%} of the real digits")
+print("the judge reads more than 92 % of the real digits")
+assert real > 0.92
 
 # %%
 how_varied = Prediction(
@@ -480,7 +482,7 @@ how_varied = Prediction(
 )
 how_varied
 
-# %% tags=["nbval-ignore-output"]
+# %%
 from seqlib.painting import nearest
 
 
@@ -497,17 +499,15 @@ drawn = {T: paint(painter, words, temperature=T, generator=generator) for T in t
 acceptance = {T: accepted(images) for T, images in drawn.items()}
 varied = {T: variety(images) for T, images in drawn.items()}
 
+of_real = variety(train.images, train.labels)
 fig, axes = plt.subplots(1, 2, figsize=(9, 3), layout="constrained")
-for ax, values, real_value, label in (
-    (axes[0], acceptance, real, "accepted by the judge"),
-    (axes[1], varied, variety(train.images, train.labels), "distance of two of a kind"),
-):
+for ax, values, real_value in zip(axes, (acceptance, varied), (real, of_real), strict=True):
     ax.plot(temperatures, list(values.values()), "o-", label="drawn")
     ax.axhline(real_value, color="black", linestyle=":", label="real digits")
-    ax.set(xlabel="temperature", ylabel=label)
-    ax.legend(loc="lower right")
-axes[0].set_ylim(0.7, 1)
-axes[0].legend(loc="lower left")
+    ax.legend()
+axes[0].set(xlabel="temperature", ylabel="accepted by the judge", ylim=(0.7, 1))
+axes[1].set(xlabel="temperature", ylabel="distance of two of a kind")
+print("temperatures", temperatures)
 
 # %%
 how_varied.compare(round(varied[1.0], 1))
@@ -517,9 +517,9 @@ print("accepted at 0.6: at least 90 %; at 1.0 nearly as many; at 1.6 fewer")
 assert acceptance[0.6] >= 0.9 and acceptance[1.0] > 0.87 and acceptance[1.6] < acceptance[0.6] - 0.03
 print("the higher the temperature, the more varied; at 1.0 about as varied as real digits")
 assert list(varied.values()) == sorted(varied.values())
-assert abs(varied[1.0] / variety(train.images, train.labels) - 1) < 0.1
-print("after 150 steps, at 0.6: less than 60 %")
-assert accepted(paint(beginner, words, temperature=0.6, generator=generator)) < 0.6
+assert abs(varied[1.0] / of_real - 1) < 0.1
+print("after 150 steps, at 0.6: at least 10 points fewer")
+assert accepted(paint(beginner, words, temperature=0.6, generator=generator)) < acceptance[0.6] - 0.1
 
 # %% [markdown]
 # At 1.0 it draws from the distribution that it has learnt: as varied as people, and read nearly as often as
@@ -567,7 +567,7 @@ for label, distance in distances.items():
     print(f"{label:16} nearest training image: mean {distance.mean():.2f}, smallest {distance.min():.2f}")
 
 gallery = drawn[1.0][::100]
-plot_gallery(gallery, train.images[nearest(gallery, train.images).number], DIGIT_WORDS)
+_ = plot_gallery(gallery, train.images[nearest(gallery, train.images).number], DIGIT_WORDS)
 # %%
 assert distances["perfect painter"].max() == 0
 assert min(distances[label].min() for label in ("drawn at 1.0", "drawn at 0.6", "real, test part")) > 0.3

@@ -1,22 +1,28 @@
-"""IPython runs this before a chapter where BRIEF_TRAINING is set: `fit` then makes ten steps at most.
+"""IPython runs this before a chapter where BRIEF_TRAINING is set: it makes what takes long brief.
 
-What the chapters claim is asserted when nbval runs them. Here it is about what a learner sees and moves, and
-for that no model has to be good; Python's -O leaves the claims out.
+`fit` makes ten steps at most, and at most 3,000 pairs of numbers are drawn. What the chapters claim is asserted
+when nbval runs them. Here it is about what a learner sees and moves, and for that no model has to be good;
+Python's -O leaves the claims out.
 """
 
 from functools import wraps
 
+import seqlib.pairs
 import seqlib.training
 
 
 def _make_brief():
-    fit = seqlib.training.fit
+    fit, number_pairs = seqlib.training.fit, seqlib.pairs.number_pairs
 
     @wraps(fit)
-    def brief(*args, steps, **options):
+    def brief_fit(*args, steps, **options):
         return fit(*args, steps=min(steps, 10), **options)
 
-    seqlib.training.fit = brief
+    @wraps(number_pairs)
+    def fewer_pairs(count, **options):
+        return number_pairs(min(count, 3000), **options)
+
+    seqlib.training.fit, seqlib.pairs.number_pairs = brief_fit, fewer_pairs
 
 
 _make_brief()
