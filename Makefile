@@ -6,7 +6,7 @@ export TORCH_INDEX
 # Makes the environment in .venv where that is needed, then runs its Python.
 RUN = $(PYTHON) tools/environment.py
 
-.PHONY: lab test notebooks checkpoints clean
+.PHONY: lab test notebooks pages checkpoints clean
 
 lab:
 	$(RUN) -m jupyter lab notebooks/00_start_here.ipynb
@@ -17,6 +17,10 @@ test:
 # All chapters, or some: make notebooks NN="02 03"
 notebooks:
 	$(RUN) tools/notebooks.py build $(NN)
+
+# The chapters as they are stored, for a browser without Jupyter: open pages/index.html.
+pages:
+	$(RUN) tools/pages.py
 
 # The trained models in data/checkpoints, anew: an hour and a half on one core.
 checkpoints:

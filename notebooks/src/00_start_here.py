@@ -38,7 +38,6 @@ print("ready")
 # Every chapter then begins with a cell like this one. The seed makes random numbers the same on every run.
 
 # %%
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -54,15 +53,12 @@ style.use()
 # %% [markdown]
 # ## The map
 #
-# An arrow leads from a chapter to one that builds on it. Chapters that are still being written are pale, with
-# a dashed border.
+# An arrow leads from a chapter to one that builds on it.
 
 # %%
 from seqlib.figures.course import plot_course_map
 
-written = sorted(int(path.name[:2]) for path in Path().glob("0[1-9]_*.ipynb"))
-print("written so far:", *written)
-_ = plot_course_map(available=[0, *written])
+_ = plot_course_map(available=range(10))
 
 # %% [markdown]
 # Chapters 1 to 4 are about *memory*: what it is to predict the next element, how a network carries a summary
@@ -194,8 +190,8 @@ check.mean_over_time.hint()
 #
 # ### Find the flaw
 #
-# Books and lecture notes have mistakes in them too. Each chapter states one or two such claims, and shows in
-# a few lines that they are wrong. Try to say why before you read on. For example: *a memory that loses a
+# Books and lecture notes have mistakes in them too. Each chapter states one to three such claims, and shows
+# in a few lines that they are wrong. Try to say why before you read on. For example: *a memory that loses a
 # tenth at every step has lost everything after ten steps.*
 
 # %%

@@ -285,7 +285,7 @@ assert rnn_accuracy[-1] > 0.75 and frame_accuracy[-1] < 0.2
 # frame. `clip_norm=1.0` in the training call limits the length of the gradient; chapter 3 shows why recurrent
 # networks need that.
 #
-# ## "hello" under the microscope
+# ## *hello* under the microscope
 #
 # The smallest language model there is reads `h`, `e`, `l`, `l` and has to predict `e`, `l`, `l`, `o`. It has
 # a catch. After the first `l` comes an `l`, after the second comes an `o`: the input is the same and the

@@ -307,7 +307,7 @@ assert relative_error > 0.5
 # $i$ only ever damp unit $i$. In the true product $W_{hh}$ mixes the units between one step and the next, and
 # a direction that was damped at one step may escape at the next.
 #
-# ## Find the flaw: "above 1 it explodes, below 1 it vanishes"
+# ## Find the flaw: *above 1 it explodes, below 1 it vanishes*
 #
 # Nearly every text has a sentence of this kind, and few say *what* must be above 1. Candidates are the
 # largest singular value $\sigma_{\max}$, by which a matrix can stretch a vector in one step, and the spectral
@@ -490,9 +490,10 @@ assert 0.05 < spread_after(50, 2**0.5, "ReLU") < 20
 # ## Exploding: the cliff, and clipping
 #
 # Growth does its damage in another way. Razvan Pascanu and his colleagues studied a network of a single unit,
-# $a_t = w\,\sigma(a_{t-1}) + b$, run for 50 steps from $a_0 = 0.5$, with the loss $(\sigma(a_{50}) - 0.7)^2$.
-# Over the two parameters this loss is nearly flat, except for a cliff where the long-run behaviour changes
-# from one fixed point to another. A gradient step taken *at* the cliff is enormous.
+# $a_t = w\,\sigma(a_{t-1}) + b$ with the sigmoid $\sigma$, run for 50 steps from $a_0 = 0.5$, with the loss
+# $(\sigma(a_{50}) - 0.7)^2$. Over the two parameters this loss is nearly flat, except for a cliff where the
+# long-run behaviour changes from one fixed point to another. A gradient step taken *at* the cliff is
+# enormous.
 #
 # The remedy is crude and works: when the gradient's norm is above a threshold, scale the gradient down to it.
 #

@@ -406,7 +406,7 @@ assert not torch.allclose(gru_of_the_notes(x, h, *turned, reset_before=True), ex
 # parameters and compute different things, and weights can't be carried over. (seqlib's `GRUCell` has both,
 # `reset_after=True` being PyTorch's.)
 #
-# ## Find the flaw: "a GRU is an LSTM without the output gate"
+# ## Find the flaw: *a GRU is an LSTM without the output gate*
 #
 # This stands in lecture notes too. Take the output gate away from an LSTM: three of four matrices are left,
 # as many as a GRU has. Is it one? Let both read the same thing at each step, something that says "more!".

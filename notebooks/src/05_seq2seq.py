@@ -171,10 +171,10 @@ print("the chapter's, the package's and PyTorch's agree")
 # ## Teaching it to write
 #
 # What should the decoder read while it learns? When it is used, it reads what it wrote the step before. In
-# training we know better: we know what it *should* have written. Giving it the truth at every step is called
-# *teacher forcing* (Williams and Zipser, 1989). The inputs are then known beforehand, so that the whole row
-# can be handed to the decoder at once, and the loss is that of chapter 2's next character: minus the
-# logarithm of $p(y_t \mid y_{<t}, x)$.
+# training we know better: we know what it *should* have written. Giving it the truth at every step is the
+# teacher forcing of chapter 2 (Williams and Zipser, 1989). The inputs are then known beforehand, so that the
+# whole row can be handed to the decoder at once, and the loss is that of chapter 2's next character: minus
+# the logarithm of $p(y_t \mid y_{<t}, x)$.
 #
 # **Exercise: shift right.** Write what the decoder reads while it learns to write `target`.
 
@@ -203,7 +203,8 @@ check.masked_loss(masked_loss)
 # %% [markdown]
 # Then it is an ordinary training. `fit_pairs` draws batches of 64 pairs of similar length (so that little is
 # computed for padding), shifts, calls the masked loss, and makes a step of Adam with `fit`, which you know.
-# Before you run it, commit yourself.
+# The loss stands at the decoder's end only; its gradient goes back through the words and the context into the
+# encoder, so one loss teaches both. Before you run it, commit yourself.
 
 # %%
 exact = Prediction(
@@ -235,7 +236,7 @@ assert history.stopped == "finished", "run the cell above to its end"
 
 # %% [markdown]
 # Now it has to write by itself: start with `<sos>`, take the likeliest word, feed it back, and so on until it
-# says `<eos>`. That is *greedy decoding*, and it is a loop.
+# says `<eos>`. That is greedy decoding, chapter 2's argmax, and it is a loop.
 #
 # **Exercise: greedy decoding.** `step(token, state)` returns the logits of the next token and the new state.
 
@@ -423,9 +424,10 @@ assert after[-1] > before[-1] + 0.05 and 0.3 < min(after[2:]) and max(after[2:])
 
 # %% [markdown]
 # Before training the notes are right: the last digits can be read off, and the further back, the less. (How
-# far it reaches is a matter of the forget gates, which start open; chapter 4.) After training they are half
-# right. The last digits are still there, and of all others about every second one, near or far. Forgetting
-# the beginning is not what ails this network. What it knows of the number is incomplete everywhere.
+# far it reaches is a matter of the forget gates, whose biases start at 1; chapter 4.) After training they are
+# half right. The last digits are still there, and of all others about every second one, near or far.
+# Forgetting the beginning is not what ails this network. What it knows of the number is incomplete
+# everywhere.
 #
 # A second view, from the other end. Give the decoder the truth at every step, so that no earlier mistake
 # confuses it, and count how often each digit's word is right, by the place of the digit in the source.

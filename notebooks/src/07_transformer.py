@@ -148,8 +148,8 @@ print(" ".join(wide.words))
 
 # %% [markdown]
 # "It" is the animal in the one and the street in the other. An embedding gives "it" the same vector twice. A
-# network that treats every word by itself, such as an MLP, makes equal vectors of equal vectors. And
-# self-attention?
+# network that treats every word by itself, such as a multi-layer perceptron (MLP), the ordinary network of
+# chapter 2, makes equal vectors of equal vectors. And self-attention?
 
 # %%
 embedding = nn.Embedding(len(task.vocabulary), 32).double()
@@ -835,7 +835,7 @@ assert by_name["its attention, forward only"][2048] > 5 * by_name["its attention
 # operations. On a graphics card with its thousands of units, which we don't measure here, a short chain
 # counts for more; that is one reason why Transformers could be made so large, and trained on so much text.
 #
-# ## What does "it" mean?
+# ## What does *it* mean?
 #
 # "The animal did not cross the street because it was too tired." To translate this into a language in which
 # the words for animal and street have different genders, one must know what "it" is. People know at once; and
@@ -1116,7 +1116,7 @@ for mode in ("as it is", "after eval()"):
 # the distance only. Heads, layers of both kinds and the whole agree with PyTorch's. Behind a causal mask the
 # future changes nothing; so keys and values can be kept, decoding with a cache gives the same logits as all
 # at once, and for many answers side by side it is several times faster. On the number words a Transformer
-# gets 98 % exactly right after 1000 steps, on five of five seeds, and chapter 6's LSTM with attention still
+# gets 98 % exactly right after 1000 steps, with each of five seeds, and chapter 6's LSTM with attention still
 # more, in half of the time. A layer is ahead of an LSTM for short sequences and behind it for very long ones,
 # on one core. A small encoder finds out what "it" means in more than 95 % of the sentences that it has not
 # seen, in a language of two patterns whose words it has. In one of its heads the look of "it" follows the

@@ -1,12 +1,12 @@
 # %% [markdown]
 # # 8 Captions and questions
 #
-# So far everything began with words. Now there is a picture, and the words are to come from it. A network
-# that describes a picture is a translator whose source has no words: something reads the picture, and a
-# decoder of the kind you know writes. In 2014 several groups built that nearly at the same time; a few months
-# later one of them let the decoder look at the picture while it writes, and its figures, a white spot
-# wandering over a photograph while the sentence goes on, are where many people first met attention (Xu and
-# others, *Show, attend and tell*, 2015).
+# In the last three chapters everything began with words. Now there is a picture, and the words are to come
+# from it. A network that describes a picture is a translator whose source has no words: something reads the
+# picture, and a decoder of the kind you know writes. In 2014 several groups built that nearly at the same
+# time; a few months later one of them let the decoder look at the picture while it writes, and its figures, a
+# white spot wandering over a photograph while the sentence goes on, are where many people first met attention
+# (Xu and others, *Show, attend and tell*, 2015).
 #
 # Such a figure makes one believe that the network looks where it should. Does it? On photographs nobody can
 # say, because nobody knows where one should look. So we take pictures for which we know it.
@@ -64,7 +64,9 @@ print("pictures", tuple(held_out.images.shape), "captions", tuple(target.shape),
 
 # %% [markdown]
 # That is a poor language: sixteen words, always in the same order, and three signs, for padding, beginning
-# and end. In return we know of every word which cell it is about.
+# and end. In return we know of every word which cell it is about. (Captions of photographs are collected from
+# people: the collection COCO has five for each of more than a hundred thousand pictures; Lin and others,
+# 2014.)
 #
 # ## A picture as a memory
 #
@@ -179,7 +181,7 @@ check.caption_targets(caption_targets)
 # The decoder is an LSTM. Its state after each word is the query, the grid is keys and values, and the next
 # word comes from what was seen and the state together. The state begins with zeros and the context doesn't
 # flow back into it. So the LSTM itself is blind: it knows which words were said, and all that it knows of the
-# picture it looks up at the moment when it needs it. (In the paper the first state is made from the mean of
+# picture it looks up at the moment when it needs it. (In the paper the initial state is made from the mean of
 # the features, and the context goes into the LSTM. Then one can't tell what was seen when; here one can.)
 
 
@@ -197,7 +199,7 @@ class ShowAttendTell(nn.Module):
         self.norm = nn.LayerNorm(features)
         self.embedding = nn.Embedding(V, embedding_size)
         self.decoder = LSTM(embedding_size, hidden_size)
-        self.W_q, self.W_k = nn.Linear(hidden_size, features), nn.Linear(features, features)
+        self.W_Q, self.W_K = nn.Linear(hidden_size, features), nn.Linear(features, features)
         self.W_1, self.W_2 = nn.Linear(features + hidden_size, hidden_size), nn.Linear(hidden_size, V)
 
     def forward(self, images, inputs):
@@ -205,7 +207,7 @@ class ShowAttendTell(nn.Module):
         grid = self.convolutions(images[:, None])  # (B, D, 6, 6)
         grid = self.norm(grid.flatten(2).mT + self.places)  # (B, L, D): the memory
         h, _ = self.decoder(self.embedding(inputs))  # (B, T, H): the queries
-        weights = scaled_dot_scores(self.W_q(h), self.W_k(grid)).softmax(-1)  # (B, T, L)
+        weights = scaled_dot_scores(self.W_Q(h), self.W_K(grid)).softmax(-1)  # (B, T, L)
         context = weights @ grid  # (B, T, D)
         return self.W_2(torch.tanh(self.W_1(torch.cat([context, h], -1)))), weights
 
@@ -225,8 +227,8 @@ with torch.no_grad():
 for own, other in (
     (theirs.embedding, ours.embedding),
     (theirs.cell, ours.decoder.cells[0]),
-    (theirs.h_to_q, ours.W_q),
-    (theirs.grid_to_k, ours.W_k),
+    (theirs.h_to_q, ours.W_Q),
+    (theirs.grid_to_k, ours.W_K),
     (theirs.joined_to_y[0], ours.W_1),
     (theirs.joined_to_y[2], ours.W_2),
 ):
@@ -311,7 +313,8 @@ assert all(first[kind] > blind[kind] + 0.08 for kind in ("rows", "columns")) and
 # The captioner that comes with the course has had 5,000 steps (six minutes on one core; `make checkpoints`
 # trains it again). Beside it stands one without attention, as many steps old: its state starts from the mean
 # of all features, much as in *Show and tell* (Vinyals and others, 2014), where one vector of the picture is
-# what the LSTM reads first. Nothing more is seen.
+# what the LSTM reads first. (Karpathy and Fei-Fei, in the same months, add it within the first step instead,
+# as a third term beside $W_{xh} x_t$ and $W_{hh} h_{t-1}$.) Nothing more is seen.
 
 # %%
 without_exact = Prediction(

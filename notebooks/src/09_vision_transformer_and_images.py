@@ -5,7 +5,8 @@
 # cut photographs into squares of 16 by 16 pixels, called each square a word, and changed next to nothing else
 # (Dosovitskiy and others, *An image is worth 16 x 16 words*). In the same months others went the opposite way
 # and let a Transformer *write* pictures, one small piece after the other, as it writes a sentence (Chen and
-# others, *Image GPT*, 2020); with a text before the picture this became *DALL-E* (Ramesh and others, 2021).
+# others, *Generative pretraining from pixels*, 2020, known as Image GPT); with a text before the picture this
+# became *DALL-E* (Ramesh and others, 2021).
 #
 # Here both fit on a laptop: digits of 8 by 8 pixels, first to be read and then to be drawn. That is far from
 # a photograph, and every idea is there.
@@ -186,7 +187,7 @@ plain = {kind: torch.tensor(results[f"{kind}, as they are"]["held out"]) for kin
 svm = results["SVM, as they are"]["held out"][0]
 assert bent["ViT"].min() > 0.93 and (bent["CNN"] > bent["ViT"]).all() and (plain["CNN"] > plain["ViT"]).all()
 assert min(results["ViT, as they are"]["training"]) > 0.999 and bent["ViT"].max() < svm
-print("with five seeds out of five the CNN is ahead of the ViT, with bent digits and without")
+print("with each of five seeds the CNN is ahead of the ViT, with bent digits and without")
 
 # %% [markdown]
 # Why? The usual explanation is this. A convolution is born with two beliefs about pictures: that pixels which
@@ -495,9 +496,12 @@ def variety(images, labels=asked):
 
 
 temperatures = (0.3, 0.6, 1.0, 1.3, 1.6)
-drawn = {T: paint(painter, words, temperature=T, generator=generator) for T in temperatures}
-acceptance = {T: accepted(images) for T, images in drawn.items()}
-varied = {T: variety(images) for T, images in drawn.items()}
+drawn = {
+    temperature: paint(painter, words, temperature=temperature, generator=generator)
+    for temperature in temperatures
+}
+acceptance = {temperature: accepted(images) for temperature, images in drawn.items()}
+varied = {temperature: variety(images) for temperature, images in drawn.items()}
 
 of_real = variety(train.images, train.labels)
 fig, axes = plt.subplots(1, 2, figsize=(9, 3), layout="constrained")
