@@ -31,9 +31,10 @@ def axes_or_new(ax: Axes | None, *, width: float = 6.5, height: float = 3.6) -> 
     return plt.subplots(figsize=(width, height), layout="constrained")[1] if ax is None else ax
 
 
-def add_colorbar(mappable: ScalarMappable, ax: Axes, **kwargs: Any) -> Colorbar:
+def add_colorbar(mappable: ScalarMappable, ax: Axes | Sequence[Axes], **kwargs: Any) -> Colorbar:
     """Beside the axes; its colours overlap a little, or SVG viewers show hairlines between them."""
-    bar = ax.figure.colorbar(mappable, ax=ax, **kwargs)
+    figure = (ax if isinstance(ax, Axes) else ax[0]).figure
+    bar = figure.colorbar(mappable, ax=ax, **kwargs)
     assert bar.solids is not None  # that is for contour lines
     bar.solids.set_edgecolor("face")
     return bar

@@ -247,9 +247,7 @@ def plot_heads(
         ax.tick_params(length=0, labelleft=number in left, labeltop=number in top)
         ax.set(xlabel=xlabel if number in top else "", ylabel=ylabel if number in left else "")
         ax.set_title(f"head {number + 1}", fontsize=11, loc="center")
-    bar = axes[0].figure.colorbar(axes[0].images[0], ax=axes, label="weight", aspect=30)
-    assert bar.solids is not None  # that is for contour lines
-    bar.solids.set_edgecolor("face")  # as add_colorbar does
+    add_colorbar(axes[0].images[0], axes, label="weight", aspect=30)
     return axes
 
 

@@ -144,9 +144,7 @@ def plot_caption(
             _draw_scene_outline(ax, RED, "-", 1.6).set_data(*_scene_outline([cells[k]]))
         ax.set_title(word, fontsize=11, loc="center", pad=3, parse_math=False)
         axes.append(ax)
-    bar = figure.colorbar(axes[0].images[0], ax=axes, label="weight", ticks=[0, 0.5, 1], aspect=12 * rows)
-    assert bar.solids is not None  # that is for contour lines
-    bar.solids.set_edgecolor("face")  # as add_colorbar does
+    add_colorbar(axes[0].images[0], axes, label="weight", ticks=[0, 0.5, 1], aspect=12 * rows)
     if described is not None:
         frame = Rectangle((0, 0), 1, 1, facecolor="none", edgecolor=RED, linewidth=1.6)
         figure.legend(
