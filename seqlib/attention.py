@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from seqlib.decoding import greedy
 from seqlib.pairs import EOS, SOS, Corpus, to_tensor
+from seqlib.rnn import check_shapes, check_sizes
 from seqlib.seq2seq import Seq2Seq, decoder_inputs
 
 
@@ -40,6 +41,7 @@ class AdditiveScores(nn.Module):
 
     def __init__(self, query_size: int, key_size: int, size: int) -> None:
         super().__init__()
+        check_sizes(query_size=query_size, key_size=key_size, size=size)
         self.q_to_a = nn.Linear(query_size, size, bias=False)
         self.k_to_a = nn.Linear(key_size, size, bias=False)
         self.v = nn.Linear(size, 1, bias=False)
@@ -57,8 +59,9 @@ def masked_softmax(scores: Float[Tensor, "*B S"], mask: Bool[Tensor, "*#B S"]) -
 
     A row in which nothing may be attended is all zeros.
     """
+    hidden = (~mask).expand_as(scores)  # an error where the mask is one for more scores than there are
     lowest = torch.finfo(scores.dtype).min  # not -inf: a whole row of that has no softmax
-    return scores.masked_fill(~mask, lowest).softmax(-1).masked_fill(~mask, 0.0)
+    return scores.masked_fill(hidden, lowest).softmax(-1).masked_fill(hidden, 0.0)
 
 
 def attend(
@@ -189,8 +192,10 @@ def hard_attend(
 ) -> HardAttended:
     """Look at one position only, drawn with these weights (Xu et al., 2015).
 
-    No gradient reaches the weights through the context; `reinforce` gives them one.
+    No gradient reaches the weights through the context; `reinforce` gives them one. Raises ValueError where
+    weights and values don't fit one another.
     """
+    check_shapes(weights=(weights, "B T S"), values=(values, "B S H"))
     positions = torch.multinomial(weights.flatten(0, 1), 1, generator=generator).view(weights.shape[:2])
     chosen = positions[..., None]  # (B, T, 1)
     log_probability = weights.gather(-1, chosen)[..., 0].log()
@@ -204,5 +209,11 @@ def reinforce(
 
     -mean((reward - baseline) log p): draws that brought more than the baseline become likelier. A baseline
     that doesn't depend on the draws leaves the mean of the estimate as it is, and can lower its variance.
+    Raises ValueError where a draw has no reward of its own.
     """
+    if reward.shape != log_probability.shape:
+        raise ValueError(
+            f"reward must have the shape of log_probability, {tuple(log_probability.shape)}, "
+            f"got {tuple(reward.shape)}"
+        )
     return -((reward.detach() - baseline) * log_probability).mean()

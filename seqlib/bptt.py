@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from seqlib.gated import GRUCell, LSTMCell
-from seqlib.rnn import RNNCell
+from seqlib.rnn import RNNCell, check_shapes, check_sizes
 
 Cell = RNNCell | GRUCell | LSTMCell
 State = Tensor | tuple[Tensor, ...]
@@ -47,6 +47,13 @@ def backward_through_time(
     `states` holds h_0 to h_T, `dL_dh` what each state contributes to the loss directly, apart from its
     effect on later states.
     """
+    check_shapes(
+        x=(x, "B T E"),
+        W_xh=(W_xh, "E H"),
+        W_hh=(W_hh, "H H"),
+        dL_dh=(dL_dh, "B T H"),
+        states=(states, "B T+1 H"),
+    )
     future = torch.zeros_like(states[:, 0])  # what later steps want changed about h_t
     slopes = 1 - states[:, 1:] ** 2  # dh_t/da_t, where h_t = tanh(a_t)
     deltas = []  # dL/da_t
@@ -89,6 +96,7 @@ def rnn_states(
     b: Float[Tensor, " H"],
 ) -> Float[Tensor, "B T H"]:
     """All states of a tanh recurrence; its backward pass is `backward_through_time`, not autograd's."""
+    check_shapes(x=(x, "B T E"), h_0=(h_0, "B H"), W_xh=(W_xh, "E H"), W_hh=(W_hh, "H H"), b=(b, "H"))
     states: Tensor = _HandWritten.apply(x, h_0, W_xh, W_hh, b)  # type: ignore[no-untyped-call]
     return states
 
@@ -100,7 +108,10 @@ def unroll(cell: Cell, x: Float[Tensor, "B T E"]) -> list[tuple[Float[Tensor, "B
     """What a cell hands on after each step, from a zero state: (h_t,), or (h_t, c_t) for an LSTM.
 
     Each part is a node of its own in the graph, so that dL/dh_t and dL/dc_t don't contain one another.
+    Raises ValueError for x without a sequence or a step.
     """
+    if x.ndim != 3 or not len(x) or not x.shape[1]:
+        raise ValueError(f"x must have shape (B, T, E) with B > 0 and T > 0, got {tuple(x.shape)}")
     state: State = cell.initial_state(x)
     for part in state if isinstance(state, tuple) else (state,):
         part.requires_grad_()  # so that there is a graph even where the weights are frozen
@@ -138,7 +149,11 @@ def gradient_norms(
 
 
 def final_state_jacobians(cell: Cell, x: Float[Tensor, "1 T E"]) -> Float[Tensor, "T H S"]:
-    """dh_T/ds_t for every step t of one sequence; s_t is h_t, or for an LSTM (h_t, c_t), so S is H or 2H."""
+    """dh_T/ds_t for every step t of one sequence; s_t is h_t, or for an LSTM (h_t, c_t), so S is H or 2H.
+
+    Raises ValueError for more than one sequence.
+    """
+    check_one_sequence(x)
     if isinstance(cell, RNNCell):
         return _rnn_jacobians(cell, x)
     with torch.enable_grad():
@@ -150,6 +165,12 @@ def final_state_jacobians(cell: Cell, x: Float[Tensor, "1 T E"]) -> Float[Tensor
     # h_T doesn't depend on c_T, once h_T counts as a node of its own
     parts = [torch.zeros_like(rows) if part is None else part for part in found]  # each (H, 1, H)
     return torch.stack(parts)[:, :, 0].unflatten(0, (len(states), -1)).transpose(1, 2).flatten(2)
+
+
+def check_one_sequence(x: Tensor) -> None:
+    """Raise ValueError unless x is one sequence with at least one step."""
+    if x.ndim != 3 or len(x) != 1 or not x.shape[1]:
+        raise ValueError(f"x must have shape (1, T, E) with T > 0, got {tuple(x.shape)}")
 
 
 def _rnn_jacobians(cell: RNNCell, x: Float[Tensor, "1 T E"]) -> Float[Tensor, "T H H"]:
@@ -236,7 +257,11 @@ def gradient_flow(
 
 
 def spectral_radius(W: Float[Tensor, "H H"]) -> float:
-    """The largest absolute value of an eigenvalue."""
+    """The largest absolute value of an eigenvalue. Raises ValueError unless W is square and finite."""
+    if W.ndim != 2 or W.shape[0] != W.shape[1] or W.numel() == 0:
+        raise ValueError(f"W must have shape (H, H) with H > 0, got {tuple(W.shape)}")
+    if not W.isfinite().all():  # LAPACK would bring down all of Python
+        raise ValueError("W must hold finite numbers only, got nan or inf")
     return float(torch.linalg.eigvals(W).abs().max())
 
 
@@ -326,7 +351,8 @@ def cliff_loss(w: Float[Tensor, "*S"], b: Float[Tensor, "*S"], *, steps: int = 5
 
     One recurrent unit, the example of Pascanu et al. (2013).
     """
-    a = torch.full_like(w, 0.5)
+    check_sizes(steps=steps)
+    a = torch.full_like(w, 0.5, dtype=torch.result_type(w, 0.5))  # also where w is a whole number
     for _ in range(steps):
         a = w * torch.sigmoid(a) + b
     return (torch.sigmoid(a) - 0.7) ** 2
@@ -340,7 +366,13 @@ def descend(
     steps: int,
     threshold: float = math.inf,
 ) -> tuple[Float[Tensor, "N 2"], Float[Tensor, " M"]]:
-    """Gradient descent in the plane: the points visited, and the gradients' norms before clipping."""
+    """Gradient descent in the plane: the points visited, and the gradients' norms before clipping.
+
+    Raises ValueError for steps or a learning_rate that make no sense.
+    """
+    check_sizes(steps=steps)
+    if not 0 < learning_rate < math.inf:
+        raise ValueError(f"learning_rate must be positive and finite, got {learning_rate}")
     points, norms = [start], []
     for _ in range(steps):
         point = points[-1].clone().requires_grad_()

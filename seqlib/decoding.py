@@ -8,6 +8,7 @@ state is a tensor or a (nested, named) tuple of tensors; in each of them the fir
 """
 
 import math
+import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
@@ -31,7 +32,7 @@ def token_probabilities(
     keeps the fewest tokens that have this probability together (nucleus sampling; Holtzman et al., 2020),
     of what `top_k` left, if both are given. Temperature 0 is the limit: all probability on the largest
     logit (the first of equals). Raises ValueError for a temperature that is negative or not finite, for
-    top_k < 1, and for top_p outside of (0, 1].
+    top_k < 1, for top_p outside of (0, 1], and for logits with nan, inf or a row of nothing but -inf.
     """
     if not 0 <= temperature < math.inf:
         raise ValueError(f"temperature must be 0 or more and finite, got {temperature}")
@@ -39,13 +40,18 @@ def token_probabilities(
         raise ValueError(f"top_k must be at least 1, got {top_k}")
     if top_p is not None and not 0 < top_p <= 1:
         raise ValueError(f"top_p must be above 0 and at most 1, got {top_p}")
+    if not logits.is_floating_point():
+        raise TypeError(f"logits must be floating-point numbers, got {logits.dtype}")
+    largest = logits.amax(-1, keepdim=True)
+    if not largest.isfinite().all():  # nan and inf are larger than all others
+        raise ValueError("logits must have a finite largest value in each row, got nan, inf or only -inf")
     if temperature == 0:
         return torch.zeros_like(logits).scatter(-1, logits.argmax(-1, keepdim=True), 1.0)
     if top_k is not None and top_k < logits.shape[-1]:
         smallest_kept = logits.topk(top_k, -1).values[..., -1:]
         logits = logits.masked_fill(logits < smallest_kept, -torch.inf)
     # Shifting before dividing keeps small temperatures finite; softmax doesn't notice a shift.
-    probabilities = ((logits - logits.amax(-1, keepdim=True)) / temperature).softmax(-1)
+    probabilities = ((logits - largest) / temperature).softmax(-1)
     if top_p is None or top_p == 1:  # 1 keeps the rarest too, which a rounded sum would leave out
         return probabilities
     ordered, order = probabilities.sort(dim=-1, descending=True, stable=True)
@@ -234,8 +240,10 @@ class Continuations(NamedTuple):
 def best_continuations(log_probabilities: Float[Tensor, "W V"], count: int) -> Continuations:
     """The `count` likeliest of all W * V continuations, the likeliest first; fewer where there are fewer.
 
-    Impossible ones, with probability 0, are left out unless there is nothing else.
+    Impossible ones, with probability 0, are left out unless there is nothing else. Raises ValueError for nan.
     """
+    if log_probabilities.isnan().any():
+        raise ValueError("log_probabilities must be numbers, got nan")
     W, V = log_probabilities.shape
     best, places = log_probabilities.flatten().topk(min(count, W * V))  # over all rows at once
     possible: Bool[Tensor, " K"] = best > -torch.inf
@@ -254,7 +262,7 @@ def choose_rows(state: Any, rows: Int[Tensor, " N"]) -> Any:
 
 def until_end(tokens: Int[Tensor, " T"] | tuple[int, ...], end: int) -> list[int]:
     """What comes before the first end token."""
-    written = [int(token) for token in tokens]
+    written = [operator.index(token) for token in tokens]  # int() would cut off a fraction
     return written[: written.index(end)] if end in written else written
 
 

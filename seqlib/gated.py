@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence
 
-from seqlib.rnn import Layers, check_sizes, step_by_step
+from seqlib.rnn import Layers, check_shapes, check_sizes, step_by_step
 
 # ------------------------------------------------------------------------------------ LSTM by hand
 
@@ -58,6 +58,14 @@ def lstm_forward(
 
     Inside, time comes first, so that what belongs to one step lies together in memory.
     """
+    check_shapes(
+        x=(x, "B T E"),
+        h_0=(h_0, "B H"),
+        c_0=(c_0, "B H"),
+        W_x=(W_x, "E G"),
+        W_h=(W_h, "H G"),
+        b=(b, "G"),
+    )
     (B, T, _), H = x.shape, h_0.shape[1]
     # The input's share of all steps in one product. Gates take its place step by step.
     gates = torch.addmm(b, x.transpose(0, 1).flatten(0, 1), W_x).view(T, B, 4 * H)
@@ -91,6 +99,14 @@ def lstm_backward(
     `dL_dh` and `dL_dc` are what each state and cell contribute to the loss directly, apart from their
     effect on later steps.
     """
+    check_shapes(
+        trace=(trace.i, "B T H"),
+        x=(x, "B T E"),
+        W_x=(W_x, "E G"),
+        W_h=(W_h, "H G"),
+        dL_dh=(dL_dh, "B T H"),
+        dL_dc=(dL_dc, "B T H"),
+    )
     i, f, g, o, c, h = (part.transpose(0, 1) for part in trace)  # time first, as in `lstm_forward`
     T, B, H = i.shape
 
@@ -252,6 +268,7 @@ class LSTMCell(nn.Module):
         With `reverse` the sequence is read from its end. Where `present` is False (padding) the state
         is handed on unchanged.
         """
+        check_shapes(x=(x, "B T E"), h=(state[0], "B H"), c=(state[1], "B H"), present=(present, "B T"))
         if reverse:
             present = None if present is None else present.flip(1)
             states, last = self.unroll(x.flip(1), state, present=present)
@@ -336,6 +353,7 @@ class GRUCell(nn.Module):
         present: Bool[Tensor, "B T"] | None = None,
     ) -> tuple[Float[Tensor, "B T H"], Float[Tensor, "B H"]]:
         """All states of a sequence, and the last one computed; `reverse` and `present` as for `LSTMCell`."""
+        check_shapes(x=(x, "B T E"), h=(h, "B H"), present=(present, "B T"))
         return step_by_step(self._step, self.x_to_gates(x), h, reverse=reverse, present=present)
 
     def _step(self, x_gates: Float[Tensor, "B G"], h: Float[Tensor, "B H"]) -> Float[Tensor, "B H"]:

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from seqlib.rnn import CharRNN, check_sizes
+from seqlib.rnn import CharRNN, check_shapes, check_sizes
 
 
 class SourceFeatures(NamedTuple):
@@ -121,8 +121,11 @@ def unit_auc(values: Float[Tensor, "T H"], inside: Bool[Tensor, " T"]) -> Float[
 
     That is the probability that a unit's value at a random place inside is larger than at a random place
     outside; ties count a half. 0.5 is chance, and 0 is as good as 1: the unit says the opposite. Raises
-    ValueError where all places are inside, or none.
+    ValueError where all places are inside, or none, for nan, and for shapes that don't fit.
     """
+    check_shapes(values=(values, "T H"), inside=(inside, "T"))
+    if values.isnan().any():
+        raise ValueError("values must be numbers, got nan")
     if inside.all() or not inside.any():
         raise ValueError(f"inside must hold both True and False, got only {bool(inside.any())}")
     # Sorted by numpy, which is many times faster at it than torch.
@@ -135,7 +138,11 @@ def unit_auc(values: Float[Tensor, "T H"], inside: Bool[Tensor, " T"]) -> Float[
 
 
 def unit_correlation(values: Float[Tensor, "T H"], quantity: Float[Tensor, " T"]) -> Float[Tensor, " H"]:
-    """Pearson's correlation of each unit with a quantity. Raises ValueError where that is constant."""
+    """Pearson's correlation of each unit with a quantity.
+
+    Raises ValueError where that is constant, and for shapes that don't fit.
+    """
+    check_shapes(values=(values, "T H"), quantity=(quantity, "T"))
     if (quantity == quantity[0]).all():
         raise ValueError(f"quantity must not be constant, got {quantity[0]:g} at all {len(quantity)} places")
     values, q = (part.double() - part.double().mean(0) for part in (values, quantity))

@@ -15,7 +15,7 @@ from torch.nn import functional
 from seqlib.data import Digits
 from seqlib.decoding import sample, sample_sequences, token_probabilities
 from seqlib.patches import check_digits
-from seqlib.rnn import check_sizes
+from seqlib.rnn import check_sizes, check_tokens
 from seqlib.scenes import CELL, DIGIT_WORDS
 from seqlib.training import minibatches
 from seqlib.transformer import AddNorm, FeedForward, KeyValues, Looked, MultiHeadAttention, causal_mask
@@ -28,6 +28,9 @@ TOKENS = LEVELS + len(DIGIT_WORDS)  # and one token for each word of a prompt
 def pixel_tokens(images: Float[Tensor, "B 8 8"], labels: Int[Tensor, " B"]) -> Int[Tensor, "B T"]:
     """A prompt and a picture as one sequence: the digit's word, then its 64 grey levels, row by row."""
     check_digits(images)
+    if not ((images >= 0) & (images <= 1)).all():
+        raise ValueError("images must have grey values from 0 to 1, got others, or NaN")
+    check_tokens(len(DIGIT_WORDS), labels=labels[:, None])
     return torch.cat([LEVELS + labels[:, None], (16 * images).round().long().flatten(1)], 1)
 
 
@@ -99,6 +102,7 @@ class Painter(nn.Module):
 
     def forward(self, inputs: Int[Tensor, "B T"]) -> Float[Tensor, "B T V"]:
         """Logits of the grey level after each of `inputs`: a prompt and, at most, 63 pixels."""
+        check_tokens(TOKENS, inputs=inputs)
         return self.extend(inputs, ()).logits
 
     def extend(self, tokens: Int[Tensor, "B T"], cache: tuple[KeyValues, ...]) -> Painted:

@@ -124,7 +124,7 @@ def date_pairs(count: int, *, generator: torch.Generator) -> list[Pair]:
     Both in characters; no source comes twice. Raises ValueError for a count that is not positive or above
     100000.
     """
-    if not 1 <= count <= 100_000:
+    if count not in range(1, 100_001):
         raise ValueError(f"count must lie in 1..100000, got {count}")
     first = datetime.date(1900, 1, 1)
     days = (datetime.date(2100, 1, 1) - first).days

@@ -133,6 +133,9 @@ def roll_out(weights: Sequence[Float[Tensor, "B N S S"]]) -> Float[Tensor, "B S 
     """
     if not weights:
         raise ValueError("weights must have at least one layer, got none")
+    shapes = {tuple(layer.shape) for layer in weights}
+    if len(shapes) > 1 or min(shapes)[-1:] != min(shapes)[-2:-1] or 0 in min(shapes) or len(min(shapes)) != 4:
+        raise ValueError(f"weights must have shape (B, N, S, S) in each layer, got {sorted(shapes)}")
     itself = torch.eye(weights[0].shape[-1], dtype=weights[0].dtype)
     flow = itself
     for layer in weights:
@@ -163,6 +166,8 @@ def digit_loss(
 
 @torch.no_grad()
 def digit_accuracy(model: VisionTransformer | DigitCNN, digits: Digits) -> float:
-    """The share of these digits that are recognised."""
+    """The share of these digits that are recognised. Raises ValueError for pictures with NaN."""
+    if digits.images.isnan().any():
+        raise ValueError("digits must have numbers for grey values, got NaN")
     right = model(digits.images).logits.argmax(-1) == digits.labels
     return right.double().mean().item()

@@ -21,7 +21,7 @@ class NGram:
 
     Order 0 ignores the context. The first `order` tokens of a text have no full context, and are not
     predicted. Raises ValueError for tokens outside of the vocabulary, texts that are too short, and orders at
-    which V^(order + 1) no longer fits into an integer.
+    which V^(order + 1) no longer fits into an integer, and TypeError for tokens that are no whole numbers.
     """
 
     def __init__(self, tokens: Int[Tensor, " T"], *, order: int, vocabulary_size: int) -> None:
@@ -43,10 +43,12 @@ class NGram:
         """log p(x_t | context) for every token but the first `order`, natural logarithm, float64.
 
         Without smoothing, what was never seen in its context has probability 0, and so has everything in a
-        context that was never seen. Raises ValueError for a negative smoothing.
+        context that was never seen. Raises ValueError for a smoothing that is negative or not finite.
         """
         if not smoothing >= 0:
             raise ValueError(f"smoothing must be 0 or more, got {smoothing}")
+        if math.isinf(smoothing):
+            raise ValueError("smoothing must be finite, got inf")
         contexts, targets = self._numbered(tokens)
         seen = _looked_up(self._contexts, self._context_counts, contexts)
         together = _looked_up(self._grams, self._gram_counts, contexts * self.vocabulary_size + targets)
@@ -61,6 +63,8 @@ class NGram:
     def _numbered(self, tokens: Int[Tensor, " T"]) -> tuple[Int[Tensor, " N"], Int[Tensor, " N"]]:
         """Each context as one number in base V, and the token that follows it."""
         V = self.vocabulary_size
+        if tokens.is_floating_point():
+            raise TypeError(f"tokens must be whole numbers, got {tokens.dtype}")
         if len(tokens) <= self.order:
             raise ValueError(f"tokens must be more than the order {self.order}, got {len(tokens)}")
         if not 0 <= int(tokens.min()) <= int(tokens.max()) < V:
@@ -87,7 +91,7 @@ def perplexity(log_probs: Float[Tensor, " T"]) -> float:
     """
     if not len(log_probs):
         raise ValueError("log_probs must hold at least one value, got none")
-    return math.exp(-float(log_probs.double().mean())) if log_probs.isfinite().all() else math.inf
+    return float((-log_probs.double().mean()).exp())
 
 
 # -------------------------------------------------------------------------------- autoregression
@@ -139,8 +143,10 @@ def ar_design_matrix(
 def fit_autoregression(series: Float[Tensor, " T"], order: int) -> Autoregression:
     """The autoregression of that order with the least squared error of one-step forecasts (Yule, 1927).
 
-    Raises ValueError as `ar_design_matrix` does.
+    Raises ValueError as `ar_design_matrix` does, and for a series with nan or inf in it.
     """
+    if not series.isfinite().all():
+        raise ValueError("series must hold finite numbers only, got nan or inf")
     before, target = ar_design_matrix(series.double(), order)
     X = torch.cat([before, torch.ones_like(before[:, :1])], 1)
     solution = torch.linalg.lstsq(X, target[:, None], driver="gelsd").solution[:, 0]
@@ -196,7 +202,19 @@ def state_space_run(
     inputs: Float[Tensor, "T U"],
     x_0: Float[Tensor, " D"],
 ) -> tuple[Float[Tensor, "T D"], Float[Tensor, "T Y"]]:
-    """States x_t = A x_(t-1) + B u_t and outputs y_t = C x_t of a linear system (Kalman, 1960)."""
+    """States x_t = A x_(t-1) + B u_t and outputs y_t = C x_t of a linear system (Kalman, 1960).
+
+    Raises ValueError where the shapes don't fit one another.
+    """
+    if x_0.ndim != 1 or inputs.ndim != 2 or not len(inputs):
+        raise ValueError(
+            f"x_0 must have shape (D,) and inputs (T, U) with T > 0, got {tuple(x_0.shape)} and "
+            f"{tuple(inputs.shape)}"
+        )
+    D, U = len(x_0), inputs.shape[1]
+    for name, matrix, shape in (("A", A, (D, D)), ("B", B, (D, U)), ("C", C, (len(C), D))):
+        if matrix.shape != shape:
+            raise ValueError(f"{name} must have shape {shape}, got {tuple(matrix.shape)}")
     states, x = [], x_0
     for u in inputs:
         x = A @ x + B @ u

@@ -60,6 +60,7 @@ class RNNCell(nn.Module):
         With `reverse` the sequence is read from its end. Where `present` is False (padding) the state
         is handed on unchanged.
         """
+        check_shapes(x=(x, "B T E"), h=(h, "B H"), present=(present, "B T"))
         # The input's share of all steps at once; only the recurrent share has to wait for its turn.
         inputs = self.x_to_h(x)
         W_hh = self.h_to_h.weight.mT
@@ -257,10 +258,8 @@ class CharRNN(nn.Module):
 
         Raises ValueError for no token at all, and for one outside of the vocabulary.
         """
-        _check_tokens(tokens=tokens)
         V = self.h_to_y.out_features
-        if tokens.numel() and not 0 <= int(tokens.min()) <= int(tokens.max()) < V:
-            raise ValueError(f"tokens must lie in 0..{V - 1}, got {int(tokens.min())}..{int(tokens.max())}")
+        check_tokens(V, tokens=tokens)
         one_hot = F.one_hot(tokens, V).to(self.h_to_y.weight.dtype)
         state = self.cell.initial_state(one_hot) if state is None else state
         states, last = self.cell.unroll(one_hot, state)
@@ -281,7 +280,7 @@ class CharRNN(nn.Module):
         `temperature` 0 takes the likeliest token every time. Raises ValueError for an empty prompt and
         a negative length.
         """
-        _check_tokens(prompt=prompt)
+        check_tokens(self.h_to_y.out_features, prompt=prompt)
         if length < 0:
             raise ValueError(f"length must be 0 or more, got {length}")
         tokens, new, state = [prompt], prompt, None
@@ -301,7 +300,33 @@ def check_sizes(**sizes: int) -> None:
             raise ValueError(f"{name} must be a positive integer, got {size!r}")
 
 
-def _check_tokens(**named: Tensor) -> None:
+def check_shapes(**named: tuple[Tensor | None, str]) -> None:
+    """Raise ValueError for the first tensor whose shape doesn't fit those before it, by its name.
+
+    `check_shapes(x=(x, "B T E"), h=(h, "B H"))`: a letter stands for one size wherever it comes. None fits.
+    """
+    sizes: dict[str, int] = {}
+    for name, (tensor, axes) in named.items():
+        if tensor is None:
+            continue
+        letters = axes.split()
+        found = dict(zip(letters, tensor.shape, strict=False)) | sizes
+        if tensor.ndim != len(letters) or tensor.shape != tuple(found[letter] for letter in letters):
+            known = ", ".join(f"{letter} = {sizes[letter]}" for letter in letters if letter in sizes)
+            expected = f"({', '.join(letters)})" + (f" with {known}" if known else "")
+            raise ValueError(f"{name} must have shape {expected}, got {tuple(tensor.shape)}")
+        sizes = found
+
+
+def check_tokens(vocabulary_size: int, **named: Tensor) -> None:
+    """Raise TypeError or ValueError unless all are whole numbers from the vocabulary, (B, T) with T > 0."""
     for name, tokens in named.items():
         if tokens.ndim != 2 or tokens.shape[1] == 0:
             raise ValueError(f"{name} must have shape (B, T) with T > 0, got {tuple(tokens.shape)}")
+        if tokens.is_floating_point():
+            raise TypeError(f"{name} must be whole numbers, got {tokens.dtype}")
+        if not len(tokens):
+            continue
+        first, last = int(tokens.min()), int(tokens.max())
+        if not 0 <= first <= last < vocabulary_size:
+            raise ValueError(f"{name} must lie in 0..{vocabulary_size - 1}, got {first}..{last}")

@@ -102,7 +102,7 @@ def distorted(images: Float[Tensor, "N height width"], *, generator: torch.Gener
 def captions(cells: Int[Tensor, "N 9"]) -> Int[Tensor, "N T"]:
     """What is to be said, cell by cell: "three top left seven middle center", EOS, and PAD after that.
 
-    Raises ValueError for cells of another shape, and that hold anything but -1..9.
+    Raises ValueError for cells of another shape, and that hold anything but -1..9, and TypeError for floats.
     """
     _check_cells(cells)
     rows = []
@@ -127,6 +127,8 @@ def _said(cell: int, digit: int) -> tuple[str, str, str]:
 
 
 def _check_cells(cells: Tensor) -> None:
+    if cells.is_floating_point():
+        raise TypeError(f"cells must be whole numbers, got {cells.dtype}")
     if cells.ndim != 2 or cells.shape[1] != SIDE**2 or len(cells) == 0:
         raise ValueError(f"cells must have shape (N, 9) with N > 0, got {tuple(cells.shape)}")
     if cells.min() < -1 or cells.max() > 9:

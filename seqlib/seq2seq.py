@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from seqlib.decoding import greedy
 from seqlib.gated import LSTMCell
 from seqlib.pairs import EOS, PAD, SOS, PairTensors
-from seqlib.rnn import check_sizes
+from seqlib.rnn import check_sizes, check_tokens
 from seqlib.training import History, fit, minibatches
 
 # -------------------------------------------------------------------------------- encoder and decoder
@@ -55,6 +55,7 @@ class Encoder(nn.Module):
         )
 
     def forward(self, source: Int[Tensor, "B S"]) -> Encoded:
+        check_tokens(self.embedding.num_embeddings, source=source)
         present = source != PAD
         x = self.embedding(source)  # (B, S, E)
         read = [
@@ -94,16 +95,20 @@ class Seq2Seq(nn.Module):
         bidirectional: bool = False,
     ) -> None:
         super().__init__()
+        check_sizes(source_size=source_size, target_size=target_size)
         self.encoder = Encoder(source_size, embedding_size, hidden_size, bidirectional=bidirectional)
         self.embedding = nn.Embedding(target_size, embedding_size)
         self.cell = LSTMCell(embedding_size, hidden_size)
         self.context_size = hidden_size if context_size is None else context_size
-        if not 1 <= self.context_size <= hidden_size:
+        if self.context_size not in range(1, hidden_size + 1):
             raise ValueError(f"context_size must lie in 1..{hidden_size}, got {context_size}")
         self.h_to_y = nn.Linear(hidden_size, target_size)
 
     def forward(self, source: Int[Tensor, "B S"], inputs: Int[Tensor, "B T"]) -> Float[Tensor, "B T V"]:
-        """Logits of the token after each of `inputs` (the target, shifted right: teacher forcing)."""
+        """Logits of the token after each of `inputs` (the target, shifted right: teacher forcing).
+
+        Raises ValueError for no token at all, and for one outside of its vocabulary.
+        """
         return self.decode(inputs, self.start(source))
 
     def decode(self, inputs: Int[Tensor, "B T"], state: Any) -> Float[Tensor, "B T V"]:
@@ -111,7 +116,8 @@ class Seq2Seq(nn.Module):
         return self.h_to_y(self.states(inputs, state))
 
     def states(self, inputs: Int[Tensor, "B T"], state: Any) -> Float[Tensor, "B T H"]:
-        """The decoder's state after each of `inputs`."""
+        """The decoder's state after each of `inputs`. Raises ValueError as `forward` does."""
+        check_tokens(self.embedding.num_embeddings, inputs=inputs)
         states, _ = self.cell.unroll(self.embedding(inputs), (state.h, state.c))
         return states
 
@@ -152,7 +158,13 @@ def decoder_inputs(target: Int[Tensor, "B T"]) -> Int[Tensor, "B T"]:
 
 
 def masked_loss(logits: Float[Tensor, "B T V"], target: Int[Tensor, "B T"]) -> Float[Tensor, ""]:
-    """Mean cross-entropy of the target's tokens; padding doesn't count."""
+    """Mean cross-entropy of the target's tokens; padding doesn't count.
+
+    Raises ValueError where there aren't logits for each token.
+    """
+    if logits.shape[:-1] != target.shape:
+        expected = tuple(logits.shape[:-1])
+        raise ValueError(f"target must have shape {expected}, as the logits have, got {tuple(target.shape)}")
     return F.cross_entropy(logits.flatten(0, 1), target.flatten(), ignore_index=PAD)
 
 
@@ -252,16 +264,18 @@ def pair_batches(
     pool = max(1, min(_POOL, len(pairs.source) // (batch_size or 1)))
     drawn = minibatches(*pairs, batch_size=batch_size * pool, generator=generator)
 
-    def batches() -> Iterator[tuple[Tensor, Tensor]]:
-        while True:
+    waiting: list[tuple[Tensor, Tensor]] = []
+
+    def batch() -> tuple[Tensor, Tensor]:
+        if not waiting:
             source, target = next(drawn)
             by_length = ((target != PAD).sum(1) * source.shape[1] + (source != PAD).sum(1)).argsort()
             dealt = by_length.split(batch_size)
-            for number in torch.randperm(len(dealt), generator=generator).tolist():
-                rows = dealt[number]
-                yield trimmed(source[rows]), trimmed(target[rows])
+            order = torch.randperm(len(dealt), generator=generator).tolist()
+            waiting.extend((trimmed(source[dealt[n]]), trimmed(target[dealt[n]])) for n in order)
+        return waiting.pop(0)
 
-    return batches()
+    return iter(batch, None)  # as in `minibatches`, what is interrupted goes on
 
 
 def trimmed(tokens: Int[Tensor, "B T"]) -> Int[Tensor, "B t"]:

@@ -46,13 +46,16 @@ def minibatches(
     if not 1 <= batch_size <= rows:
         raise ValueError(f"batch_size must lie in 1..{rows}, the number of rows, got {batch_size}")
 
-    def batches() -> Iterator[tuple[Tensor, ...]]:
-        while True:
-            order = torch.randperm(rows, generator=generator)
-            for chosen in order[: rows - rows % batch_size].split(batch_size):
-                yield tuple(tensor[chosen] for tensor in tensors)
+    waiting: list[Tensor] = []  # the rows of each batch that is still to come in this round
 
-    return batches()
+    def batch() -> tuple[Tensor, ...]:
+        if not waiting:
+            order = torch.randperm(rows, generator=generator)
+            waiting.extend(order[: rows - rows % batch_size].split(batch_size))
+        chosen = waiting.pop(0)
+        return tuple(tensor[chosen] for tensor in tensors)
+
+    return iter(batch, None)  # no generator with `yield`: an interrupt inside of one would end it
 
 
 def text_loss(model: CharRNN, tokens: Int[Tensor, " T"], *, rows: int, window: int) -> Callable[[], Tensor]:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from seqlib.attention import attend, scaled_dot_scores
 from seqlib.pairs import EOS, PAD, SOS
-from seqlib.rnn import check_sizes
+from seqlib.rnn import check_sizes, check_tokens
 
 # ------------------------------------------------------------------------------- positions and masks
 
@@ -38,8 +38,12 @@ def sinusoidal_positions(length: int, model_size: int, *, start: int = 0) -> Flo
 def causal_mask(length: int, *, past: int = 0) -> Bool[Tensor, "T S"]:
     """Who may look where if nobody sees the future: each token at itself and at those before it.
 
-    With `past`, so many tokens come before the `length` that look: S = past + T.
+    With `past`, so many tokens come before the `length` that look: S = past + T. Raises ValueError for a
+    length below 1 or a negative past.
     """
+    check_sizes(length=length)
+    if past < 0:
+        raise ValueError(f"past must be 0 or more, got {past}")
     return torch.ones(length, past + length, dtype=torch.bool).tril(past)
 
 
@@ -47,12 +51,20 @@ def causal_mask(length: int, *, past: int = 0) -> Bool[Tensor, "T S"]:
 
 
 def split_heads(x: Float[Tensor, "B T D"], num_heads: int) -> Float[Tensor, "B N T K"]:
-    """Cut each vector into `num_heads` pieces; the heads become a second batch axis."""
+    """Cut each vector into `num_heads` pieces; the heads become a second batch axis.
+
+    Raises ValueError for x of another shape, and where num_heads doesn't divide D.
+    """
+    check_sizes(num_heads=num_heads)
+    if x.ndim != 3 or x.shape[2] % num_heads:
+        raise ValueError(f"x must have shape (B, T, D) with D divisible by {num_heads}, got {tuple(x.shape)}")
     return x.unflatten(-1, (num_heads, -1)).transpose(1, 2)
 
 
 def join_heads(x: Float[Tensor, "B N T K"]) -> Float[Tensor, "B T D"]:
-    """Put the pieces of `split_heads` side by side again."""
+    """Put the pieces of `split_heads` side by side again. Raises ValueError for x of another shape."""
+    if x.ndim != 4:
+        raise ValueError(f"x must have shape (B, N, T, K), got {tuple(x.shape)}")
     return x.transpose(1, 2).flatten(2)
 
 
@@ -137,7 +149,7 @@ class FeedForward(nn.Sequential):
     """Two linear maps with a ReLU between them, the same at every position (section 3.3)."""
 
     def __init__(self, model_size: int, inner_size: int) -> None:
-        check_sizes(inner_size=inner_size)
+        check_sizes(model_size=model_size, inner_size=inner_size)
         super().__init__(nn.Linear(model_size, inner_size), nn.ReLU(), nn.Linear(inner_size, model_size))
 
 
@@ -270,6 +282,7 @@ class TransformerEncoder(nn.Module):
         self.norm = nn.LayerNorm(model_size) if pre_norm else nn.Identity()  # nothing has normed the sum
 
     def forward(self, tokens: Int[Tensor, "B S"]) -> Read:
+        check_tokens(self.embedding.num_embeddings, tokens=tokens)
         present = tokens != PAD
         x = self.embedding(tokens)  # (B, S, D)
         if self.positions:
@@ -325,6 +338,7 @@ class Transformer(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        check_sizes(source_size=source_size, target_size=target_size)
         self.encoder = TransformerEncoder(
             source_size,
             model_size=model_size,
@@ -345,7 +359,11 @@ class Transformer(nn.Module):
         self.x_to_y = nn.Linear(model_size, target_size)
 
     def forward(self, source: Int[Tensor, "B S"], inputs: Int[Tensor, "B T"]) -> Float[Tensor, "B T V"]:
-        """Logits of the token after each of `inputs` (the target, shifted right: teacher forcing)."""
+        """Logits of the token after each of `inputs` (the target, shifted right: teacher forcing).
+
+        Raises ValueError for no token at all, and for one outside of its vocabulary.
+        """
+        check_tokens(self.embedding.num_embeddings, inputs=inputs)
         return self.extend(inputs, self.start(source)).logits
 
     def start(self, source: Int[Tensor, "B S"]) -> Cache:

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from seqlib.bptt import Cell, GradientFlow, gradient_flow, spectral_radius
+from seqlib.bptt import Cell, GradientFlow, check_one_sequence, gradient_flow, spectral_radius
 from seqlib.gated import GRUCell, LSTMCell, lstm_backward
 from seqlib.rnn import RNNCell, check_sizes
 
@@ -140,7 +140,11 @@ class HighwayFlow(NamedTuple):
 
 @torch.no_grad()
 def highway_flow(cell: LSTMCell, x: Float[Tensor, "1 T E"], v: Float[Tensor, " H"]) -> HighwayFlow:
-    """How much of the gradient of v . h_T comes back along an LSTM's cells, and how much in all."""
+    """How much of the gradient of v . h_T comes back along an LSTM's cells, and how much in all.
+
+    Raises ValueError for more than one sequence.
+    """
+    check_one_sequence(x)
     trace = cell.trace(x)
     dL_dh = torch.zeros_like(trace.i)
     dL_dh[:, -1] = v

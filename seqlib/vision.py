@@ -16,7 +16,7 @@ from seqlib.data import Digits
 from seqlib.decoding import greedy
 from seqlib.gated import LSTM, LSTMCell
 from seqlib.pairs import EOS, PAD, SOS
-from seqlib.rnn import check_sizes
+from seqlib.rnn import check_sizes, check_tokens
 from seqlib.scenes import (
     ANSWERS,
     CAPTION_WORDS,
@@ -126,6 +126,7 @@ class Captioner(nn.Module):
 
     def states(self, inputs: Int[Tensor, "B T"], state: CaptionState) -> Float[Tensor, "B T H"]:
         """The LSTM's state after each of `inputs`."""
+        check_tokens(len(CAPTION_WORDS), inputs=inputs)
         states, _ = self.cell.unroll(self.embedding(inputs), (state.h, state.c))
         return states
 
@@ -259,6 +260,7 @@ class QuestionAnswerer(nn.Module):
 
     def forward(self, images: Float[Tensor, "B 24 24"], questions: Int[Tensor, "B T"]) -> Answer:
         _check_images(images)
+        check_tokens(len(QUESTION_WORDS), questions=questions)
         states, _ = self.reader(self.embedding(questions))  # (B, T, D)
         last = (questions != PAD).sum(1) - 1
         asked = states[torch.arange(len(states)), last]  # (B, D)

@@ -1,5 +1,6 @@
 """Tokens and their numbers."""
 
+import operator
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -44,9 +45,9 @@ class Vocabulary(Sequence[str]):
     def decode(self, numbers: Int[Tensor, " T"] | Iterable[int]) -> list[str]:
         """The tokens with these numbers; `"".join(...)` makes a text of characters.
 
-        Raises ValueError for a number that no token has.
+        Raises ValueError for a number that no token has, and TypeError for one that is not whole.
         """
-        numbers = [int(number) for number in numbers]
+        numbers = [operator.index(number) for number in numbers]  # int() would cut off a fraction
         for number in numbers:
             if not 0 <= number < len(self):
                 raise ValueError(f"numbers must lie in 0..{len(self) - 1}, got {number}")

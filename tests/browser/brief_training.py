@@ -1,9 +1,8 @@
 """IPython runs this before a chapter where BRIEF_TRAINING is set: it makes what takes long brief.
 
-`fit` makes ten steps at most, at most 3,000 pairs of numbers are drawn, and source code is read for a while only.
-What the chapters claim is asserted
-when nbval runs them. Here it is about what a learner sees and moves, and for that no model has to be good;
-Python's -O leaves the claims out.
+`fit` makes ten steps at most, at most 3,000 pairs of numbers are drawn, and little source code is read. What
+the chapters claim is asserted when nbval runs them. Here it is about what a learner sees and moves, and for
+that no model has to be good; Python's -O leaves the claims out.
 """
 
 from functools import wraps
