@@ -15,7 +15,7 @@ from jupyter_core.paths import jupyter_path
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-MEMORY_NEEDED = 1.0  # GB; a kernel that runs chapter 2 or 3 takes up to 0.6
+MEMORY_NEEDED = 1.5  # GB; the kernels of chapters 04 and 09 take about 1.3
 IMPORT_NAMES = {"scikit-learn": "sklearn"}  # of packages that are imported under quite another name
 
 

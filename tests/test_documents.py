@@ -6,7 +6,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = ["README.md", "CONTRIBUTING.md", "benchmarks/README.md", "data/README.md", "notebooks/README.md"]
+DOCUMENTS = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "benchmarks/README.md",
+    "data/README.md",
+    "docs/classroom.md",
+    "notebooks/README.md",
+]
 FOLDERS = ("artifacts", "benchmarks", "data", "docs", "notebooks", "seqlib", "tests", "tools")
 
 
