@@ -149,11 +149,9 @@ from seqlib.vision import (
     question_loss,
 )
 from seqlib.vocab import Vocabulary
-from seqlib.widgets import attention as attention_widgets
 from seqlib.widgets import bptt as bptt_widgets
 from seqlib.widgets import gated as gated_widgets
 from seqlib.widgets import probability as probability_widgets
-from seqlib.widgets import rnn as rnn_widgets
 from seqlib.widgets import transformer as transformer_widgets
 
 B, T, S, H, E, V = 2, 3, 5, 7, 11, 13
@@ -1233,17 +1231,10 @@ def test_a_matrix_that_would_bring_down_python_is_refused(learner):
 
 # ------------------------------------------------------------------------- explorers, off the end
 
-EXPLORERS = [  # those that are drawn quickly and need no model
-    probability_widgets.shuffle_explorer,
+EXPLORERS = [  # one of each kind of control; the others are driven to their ends elsewhere
     probability_widgets.context_explorer,
-    probability_widgets.forecast_explorer,
-    rnn_widgets.wiring_explorer,
-    bptt_widgets.gradient_decay_explorer,
     bptt_widgets.clipping_explorer,
     gated_widgets.gate_explorer,
-    gated_widgets.highway_explorer,
-    attention_widgets.scaling_explorer,
-    transformer_widgets.positional_explorer,
     transformer_widgets.mask_explorer,
 ]
 

@@ -86,8 +86,7 @@ def step(text):
 def pip(*arguments):
     env = dict(os.environ, PIP_DISABLE_PIP_VERSION_CHECK="1")
     env.pop("PIP_REQUIRE_VIRTUALENV", None)
-    # Not compiled beforehand: most modules are never used, and the others compile when they are.
-    command = [str(VENV_PYTHON), "-m", "pip", "install", "--no-compile"] + list(arguments)
+    command = [str(VENV_PYTHON), "-m", "pip", "install"] + list(arguments)
     if subprocess.call(command, cwd=str(ROOT), env=env):
         sys.exit(
             "\npip could not install everything; its last lines say why. If a download broke off, run the "

@@ -21,10 +21,9 @@ QUICK = {
     "notebooks agree with their text": ("tools/notebooks.py", "check"),
 }
 PARTS = {
-    "exercises": [str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("tests/test_checks_*.py"))],
-    "figures and explorers": [
+    "exercises, figures and explorers": [
         str(path.relative_to(ROOT))
-        for kind in ("figures", "widgets")
+        for kind in ("checks", "figures", "widgets")
         for path in sorted(ROOT.glob(f"tests/test_{kind}_*.py"))
     ],
 }
@@ -40,6 +39,7 @@ LONG = {  # in an order in which both lanes end at about the same time
 # In the browser models are hardly trained, and what they should have learnt is not asserted: another group
 # does that. `pytest tests/browser` alone trains them in full.
 ENVIRONMENT = os.environ | {"BRIEF_TRAINING": "1"}
+ENVIRONMENT.pop("PYTHONDONTWRITEBYTECODE", None)  # or every kernel compiles what it imports
 
 
 def main() -> int:

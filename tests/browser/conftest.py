@@ -161,7 +161,6 @@ def lab(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         startup = home / "ipython/profile_default/startup"
         startup.mkdir(parents=True)
         shutil.copy(Path(__file__).parent / "brief_training.py", startup)
-        environment["PYTHONOPTIMIZE"] = "1"  # no asserts: a model that was trained briefly breaks many claims
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1"]
     command += [f"--port={port}", "--ServerApp.port_retries=0", f"--ServerApp.root_dir={root}"]
     command += ["--IdentityProvider.token=", "--LabApp.expose_app_in_browser=True", "--LabApp.news_url=None"]
@@ -196,19 +195,21 @@ class Notebook:
     page: Page
     console_errors: list[str] = field(default_factory=list)
 
-    def run_all(self, timeout: float = 120, *, through: str = "") -> list[str]:
-        """Run all cells, or those up to the last that contains `through`; the errors of those that failed."""
+    def run_all(self, timeout: float = 120, *, only: list[int] | None = None) -> list[str]:
+        """Run all code cells, or only those with these numbers; the errors of those that failed."""
         self.page.set_default_timeout(timeout * 1000)
         self.page.evaluate(
-            """through => {
+            """async only => {
                 const notebook = jupyterapp.shell.currentWidget.content;
-                const last = notebook.widgets.findLastIndex(cell =>
-                    cell.model.type === 'code' && cell.model.sharedModel.getSource().includes(through));
-                notebook.activeCellIndex = Math.min(last + 1, notebook.widgets.length - 1);
-                const command = through ? 'run-all-above' : 'run-all-cells';
-                return jupyterapp.commands.execute(`notebook:${command}`);
+                if (!only) return jupyterapp.commands.execute('notebook:run-all-cells');
+                const code = notebook.widgets.flatMap((cell, i) => cell.model.type === 'code' ? [i] : []);
+                for (const number of only) {
+                    notebook.deselectAll();
+                    notebook.activeCellIndex = code[number];
+                    await jupyterapp.commands.execute('notebook:run-cell');
+                }
             }""",
-            through,
+            only,
         )
         self.wait_for_idle(timeout)
         self.page.set_default_timeout(20_000)

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from needed import code_cells, needed
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 CHAPTERS = sorted(path.stem for path in NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
@@ -43,12 +44,13 @@ SLIDERS = {
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_a_chapter_runs_and_its_explorers_follow_the_keyboard(lab, chapter):
-    text = (NOTEBOOKS / "src" / f"{chapter}.py").read_text(encoding="utf-8")
+    source = NOTEBOOKS / "src" / f"{chapter}.py"
+    text = source.read_text(encoding="utf-8")
     names = re.findall(r"^(\w+_explorer)\(", text, flags=re.MULTILINE)
     with lab.open(f"{chapter}.ipynb") as notebook:
-        # Where training is brief, so is the rest: what follows the last explorer is left to nbval.
-        through = f"{names[-1]}(" if names and os.environ.get("BRIEF_TRAINING") else ""
-        assert notebook.run_all(through=through) == []
+        # Where training is brief, so is the rest: nbval runs every cell, here those that explorers need.
+        only = needed(code_cells(source)) if os.environ.get("BRIEF_TRAINING") else None
+        assert notebook.run_all(only=only) == []
         for name in names:
             explorer = notebook.explorer(f"{name}(")
             explorer.screenshot(f"{name}-light")
