@@ -86,7 +86,8 @@ def step(text):
 def pip(*arguments):
     env = dict(os.environ, PIP_DISABLE_PIP_VERSION_CHECK="1")
     env.pop("PIP_REQUIRE_VIRTUALENV", None)
-    command = [str(VENV_PYTHON), "-m", "pip", "install"] + list(arguments)
+    # Not compiled beforehand: most modules are never used, and the others are compiled when they are.
+    command = [str(VENV_PYTHON), "-m", "pip", "install", "--no-compile"] + list(arguments)
     if subprocess.call(command, cwd=str(ROOT), env=env):
         sys.exit(
             "\npip could not install everything; its last lines say why. If a download broke off, run the "
