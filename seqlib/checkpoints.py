@@ -55,14 +55,14 @@ def new_code_model(hidden_size: int) -> CharRNN:
     """An untrained character LSTM for source code; its vocabulary is `data.CODE_CHARACTERS`.
 
     A one-hot vector picks one row of weights for each character, as an embedding does. They start as an
-    embedding's do, from a normal distribution: PyTorch's first weights are too small for a single 1.
+    embedding's do, from a normal distribution: PyTorch's initial weights are too small for a single 1.
     """
     model = CharRNN(len(CODE_CHARACTERS), hidden_size, cell=partial(LSTMCell, forget_bias=1.0))
     nn.init.normal_(model.cell.x_to_gates.weight)
     return model
 
 
-@torch.random.fork_rng(devices=[])  # first weights are drawn, and replaced at once: leave the generator alone
+@torch.random.fork_rng(devices=[])  # what is drawn here is replaced at once: leave the generator alone
 def code_model() -> CharRNN:
     """The character LSTM of 256 units that was trained on Python's standard library (data/checkpoints)."""
     model = new_code_model(256)
@@ -83,7 +83,7 @@ class NumberModels(NamedTuple):
 
 
 def new_number_models(seed: int) -> NumberModels:
-    """The same, untrained: pairs and first weights are drawn with this seed."""
+    """The same, untrained: pairs and initial weights are drawn with this seed."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     corpus = make_corpus(number_pairs(21_000, generator=generator), held_out=1000, generator=generator)

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
-from sklearn.datasets import load_digits
 from torch import Tensor
 
 DATA = Path(__file__).parents[1] / "data"
@@ -24,6 +23,8 @@ def digits() -> tuple[Digits, Digits]:
 
     The last quarter of the file, in its own order, is the test part.
     """
+    from sklearn.datasets import load_digits  # slow to import, and few chapters need it
+
     images, labels = load_digits(return_X_y=True)
     images = torch.tensor(images / 16, dtype=torch.float32).view(-1, 8, 8)
     labels = torch.tensor(labels, dtype=torch.int64)

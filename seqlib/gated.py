@@ -295,7 +295,7 @@ class LSTMCell(nn.Module):
 def chrono_biases(
     hidden_size: int, *, longest: int, generator: torch.Generator | None = None
 ) -> Float[Tensor, " H"]:
-    """First biases of the forget gate for memories of up to `longest` steps (Tallec and Ollivier, 2018).
+    """Initial biases of the forget gate for memories of up to `longest` steps (Tallec and Ollivier, 2018).
 
     log u with u drawn from 1 to longest - 1: at first the units forget with time constants 1 / (1 - f)
     spread from 2 to `longest` steps. The input gate gets the negative, so that i = 1 - f:

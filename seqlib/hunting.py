@@ -107,9 +107,13 @@ def read_in_pieces(
     # Each window is a character to begin with, the others of the warm-up, and the piece.
     padded = F.pad(tokens, (warm_up + 1, -T % piece))
     windows = padded.unfold(0, warm_up + 1 + piece, piece)  # (pieces, warm_up + 1 + piece)
-    one_hot = F.one_hot(windows, model.h_to_y.out_features).to(model.h_to_y.weight.dtype)
-    trace = model.cell.trace(one_hot)
-    h, c = trace.h[:, 1:], trace.c[:, 1:]
+    V, dtype = model.h_to_y.out_features, model.h_to_y.weight.dtype
+    state, steps = None, []
+    for part in windows.split(50, dim=1):  # the gates of all steps at once would be hundreds of megabytes
+        trace = model.cell.trace(F.one_hot(part, V).to(dtype), state)
+        state = trace.h[:, -1], trace.c[:, -1]
+        steps.append((trace.h[:, 1:], trace.c[:, 1:]))
+    h, c = (torch.cat(parts, 1) for parts in zip(*steps, strict=True))  # (pieces, warm_up + 1 + piece, H)
     log_probs = model.h_to_y(h[:, warm_up:-1]).log_softmax(-1)  # (pieces, piece, V)
     bits = -log_probs.gather(-1, windows[:, warm_up + 1 :, None])[..., 0] / math.log(2)
     cells, states = (part[:, warm_up + 1 :].flatten(0, 1)[:T] for part in (c.tanh(), h))

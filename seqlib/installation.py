@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 MEMORY_NEEDED = 1.5  # GB; the kernels of chapters 04 and 09 take about 1.3
+SERVER = ("jupyter-server", "jupyterlab")  # slow to import, and run outside of the kernel
 IMPORT_NAMES = {"scikit-learn": "sklearn"}  # of packages that are imported under quite another name
 
 
@@ -67,7 +68,8 @@ class Installation:
 def check_installation() -> Installation:
     """Look at Python, the packages, threads, font, memory and data. Changes nothing.
 
-    The packages are imported one by one, so that one that is broken is reported like any other.
+    The packages that a kernel uses are imported one by one, so that one that is broken is reported like any
+    other. Whether JupyterLab works shows without it.
     """
     return Installation((*_versions(), _widgets(), *_threads(), _font(), *_memory(), _data(), _kernel()))
 
@@ -78,7 +80,11 @@ def _versions() -> Iterator[Row]:
     advice = f"Install a Python {wanted}, then type in the course's folder: make lab PYTHON=<its path>"
     yield Row("Python", f"{version} (needed: {wanted})", "" if version in SpecifierSet(wanted) else advice)
     requirements = map(Requirement, metadata.requires("seqlib") or [])
-    yield from (package_row(needed) for needed in requirements if not needed.marker)  # without the extras
+    yield from (
+        package_row(needed, load=needed.name not in SERVER)
+        for needed in requirements
+        if not needed.marker  # without the extras
+    )
 
 
 def package_row(requirement: Requirement, *, load: bool = True) -> Row:

@@ -26,7 +26,10 @@ TOKENS = LEVELS + len(DIGIT_WORDS)  # and one token for each word of a prompt
 
 
 def pixel_tokens(images: Float[Tensor, "B 8 8"], labels: Int[Tensor, " B"]) -> Int[Tensor, "B T"]:
-    """A prompt and a picture as one sequence: the digit's word, then its 64 grey levels, row by row."""
+    """A prompt and a picture as one sequence: the digit's word, then its 64 grey levels, row by row.
+
+    Raises ValueError for other shapes, grey values outside of 0..1 and labels that are no digits.
+    """
     check_digits(images)
     if not ((images >= 0) & (images <= 1)).all():
         raise ValueError("images must have grey values from 0 to 1, got others, or NaN")

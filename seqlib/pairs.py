@@ -5,6 +5,7 @@ Dimensions: N pairs, S source tokens, T target tokens.
 
 import datetime
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,9 +56,17 @@ def number_pair(number: int) -> Pair:
     """One number in Korean characters and English words. Raises ValueError for a negative number."""
     if number < 0:
         raise ValueError(f"number must not be negative, got {number}")
-    english = num2words(number, lang="en").replace(",", "").replace("-", " ")
-    target = tuple(word for word in english.split() if word != "and")
-    return Pair(tuple(num2words(number, lang="ko").replace(" ", "")), target)
+    scales = (10**power for power in reversed(range(0, len(str(number)), 3)))
+    groups = [number // scale % 1000 * scale for scale in scales]  # 12,000,345 is 12,000,000 and 345
+    target = [word for group in groups if group or not number for word in _english(group)]
+    return Pair(tuple(num2words(number, lang="ko").replace(" ", "")), tuple(target))
+
+
+@cache
+def _english(number: int) -> tuple[str, ...]:
+    """A number's words. There are few different groups of three digits, so they are remembered."""
+    words = num2words(number, lang="en").replace("-", " ").split()
+    return tuple(word for word in words if word != "and")
 
 
 # What Korean and English number words are made of. Values are powers of ten.

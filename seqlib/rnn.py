@@ -64,11 +64,9 @@ class RNNCell(nn.Module):
         # The input's share of all steps at once; only the recurrent share has to wait for its turn.
         inputs = self.x_to_h(x)
         W_hh = self.h_to_h.weight.mT
-
-        def step(a: Tensor, h: Tensor) -> Tensor:
-            return self.activation(torch.addmm(a, h, W_hh))
-
-        return step_by_step(step, inputs, h, reverse=reverse, present=present)
+        return step_by_step(
+            lambda a, h: self.activation(torch.addmm(a, h, W_hh)), inputs, h, reverse=reverse, present=present
+        )
 
 
 def step_by_step(

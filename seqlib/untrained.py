@@ -22,7 +22,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-@torch.random.fork_rng(devices=[])  # layers draw first weights from the global generator: leave that alone
+@torch.random.fork_rng(devices=[])  # layers draw initial weights from the global generator: leave that alone
 def random_cell(
     kind: str,
     input_size: int,

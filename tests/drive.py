@@ -41,7 +41,6 @@ def opened(make: Callable[[], Explorer]) -> Explorer:
     explorer, begin = _made(make)
     for name, value in begin.items():
         explorer.controls[name].value = value
-    explorer.redraw()
     return explorer
 
 

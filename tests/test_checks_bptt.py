@@ -23,8 +23,8 @@ def sequence(seed, B=2, T=5, E=3, H=7):
     return [torch.randn(*shape, generator=g, dtype=torch.float64) for shape in shapes]
 
 
-def states_of(x, h0, W_xh, W_hh, b):
-    states = [h0]
+def states_of(x, h_0, W_xh, W_hh, b):
+    states = [h_0]
     for x_t in x.unbind(1):
         states.append(torch.tanh(x_t @ W_xh + states[-1] @ W_hh + b))
     return states
@@ -33,9 +33,9 @@ def states_of(x, h0, W_xh, W_hh, b):
 @given(seed=st.integers(0, 10**6), T=st.integers(1, 11))
 @settings(deadline=None, max_examples=25)
 def test_bptt_by_hand_equals_autograd(seed, T):
-    x, h0, W_xh, W_hh, b = sequence(seed, T=T)
+    x, h_0, W_xh, W_hh, b = sequence(seed, T=T)
     W_hh.requires_grad_()
-    states = states_of(x, h0, W_xh, W_hh, b)
+    states = states_of(x, h_0, W_xh, W_hh, b)
     dL_dh = torch.randn(2, T, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
     loss = (torch.stack(states[1:], 1) * dL_dh).sum()
     (truth,) = torch.autograd.grad(loss, W_hh)
@@ -47,8 +47,8 @@ def test_bptt_by_hand_equals_autograd(seed, T):
 
 @pytest.mark.parametrize("k", [1, 2, 5])
 def test_the_product_of_jacobians_equals_autograd(k):
-    x, h0, W_xh, W_hh, b = sequence(0, B=1)
-    states = [h[0] for h in states_of(x, h0, W_xh, W_hh, b)]
+    x, h_0, W_xh, W_hh, b = sequence(0, B=1)
+    states = [h[0] for h in states_of(x, h_0, W_xh, W_hh, b)]
 
     def last_state(h):
         return states_of(x[:, 5 - k :], h[None], W_xh, W_hh, b)[-1][0]
@@ -117,8 +117,8 @@ def clip_as_torch_does(gradients, threshold):
     return tuple(g * threshold / (norm + 1e-6) for g in gradients)
 
 
-def windows_by_counting(x, h0, W_xh, W_hh, b, window):
-    h, states = h0, []
+def windows_by_counting(x, h_0, W_xh, W_hh, b, window):
+    h, states = h_0, []
     for t in range(x.shape[1]):
         if t % window == 0:
             h = h.detach().clone()
@@ -227,8 +227,8 @@ def test_windows_without_any_graph_are_found_out():
     ],
 )
 def test_what_is_done_at_a_border_decides(cut, complaint):
-    def function(x, h0, W_xh, W_hh, b, window):
-        h, states = h0, []
+    def function(x, h_0, W_xh, W_hh, b, window):
+        h, states = h_0, []
         for t, x_t in enumerate(x.unbind(1), start=1):
             h = torch.tanh(x_t @ W_xh + h @ W_hh + b)
             states.append(h)
@@ -242,7 +242,7 @@ def test_what_is_done_at_a_border_decides(cut, complaint):
 
 def test_an_unknown_cut_shows_which_gradient_differs():
     report = check.truncated_windows(
-        lambda x, h0, W_xh, *rest: windows_by_counting(x.detach(), h0, W_xh, *rest)
+        lambda x, h_0, W_xh, *rest: windows_by_counting(x.detach(), h_0, W_xh, *rest)
     )
     assert report.status == "wrong"
     assert report.message.startswith(

@@ -1,6 +1,7 @@
 """What a learner may hand to a check, and what the check says."""
 
 import contextlib
+import re
 import signal
 import sys
 import threading
@@ -626,6 +627,14 @@ def test_a_choice_that_fits_exactly_goes_before_one_in_another_case():
 def test_impossible_guesses_are_refused(guess, choices, complaint):
     with pytest.raises(ValueError, match=complaint):
         Prediction("?", choices=choices, guess=guess)
+
+
+@pytest.mark.parametrize("chapter", ["3", -1, 10, 99, 3.0, True, [3]])
+@pytest.mark.parametrize("guess", [None, 3])
+def test_a_chapter_that_there_is_not_is_refused(chapter, guess, learner):
+    complaint = f"chapter must be the number of a chapter, from 0 to 9, got {chapter!r}"
+    with pytest.raises(ValueError, match=f"^{re.escape(complaint)}$"):
+        Prediction("?", chapter=chapter, guess=guess)
 
 
 def test_an_impossible_measurement_is_refused():

@@ -225,7 +225,7 @@ def batch_forgotten(images, size):
             "The pixels of all patches lie in one row",
         ),
         (lambda x, size: by_loops(x, size, join=list), "The patches come back one by one"),
-        (lambda x, size: by_loops(x, 2), "All patches are 2 x 2"),
+        (lambda x, size: by_loops(x, 2), "All patches are 2 by 2"),
         # exceptions
         (
             lambda x, size: five_axes(x, size).transpose(2, 3).view(len(x), -1, size**2),

@@ -34,22 +34,22 @@ def by_rnn_cell(x, h, W_xh, W_hh, b):
     return cell(x, h)
 
 
-def by_nn_rnn(x, h0, W_xh, W_hh, b):
-    rnn = nn.RNN(x.shape[2], h0.shape[1], batch_first=True)
+def by_nn_rnn(x, h_0, W_xh, W_hh, b):
+    rnn = nn.RNN(x.shape[2], h_0.shape[1], batch_first=True)
     weights = {"weight_ih_l0": W_xh.T, "weight_hh_l0": W_hh.T, "bias_ih_l0": b, "bias_hh_l0": 0 * b}
-    return torch.func.functional_call(rnn, weights, (x, h0[None]))[0]
+    return torch.func.functional_call(rnn, weights, (x, h_0[None]))[0]
 
 
-def by_indexing(x, h0, W_xh, W_hh, b):
-    states = torch.zeros(len(x), x.shape[1], h0.shape[1])
+def by_indexing(x, h_0, W_xh, W_hh, b):
+    states = torch.zeros(len(x), x.shape[1], h_0.shape[1])
     for t in range(x.shape[1]):
-        h0 = torch.tanh(torch.cat([x[:, t], h0], 1) @ torch.cat([W_xh, W_hh]) + b)
-        states[:, t] = h0
+        h_0 = torch.tanh(torch.cat([x[:, t], h_0], 1) @ torch.cat([W_xh, W_hh]) + b)
+        states[:, t] = h_0
     return states
 
 
-def by_columns(x, h0, W_xh, W_hh, b):
-    states, h = [], h0.T
+def by_columns(x, h_0, W_xh, W_hh, b):
+    states, h = [], h_0.T
     for t in range(x.shape[1]):
         h = torch.tanh(W_xh.T @ x[:, t].T + W_hh.T @ h + b[:, None])
         states.append(h.T)
@@ -89,12 +89,12 @@ def by_powers(logits, temperature, generator):
     return torch.multinomial(p, 1, replacement=True, generator=generator).squeeze(1)
 
 
-def by_one_hot(tokens, E):
-    return F.one_hot(tokens, len(E)).float() @ E
+def by_one_hot(tokens, W):
+    return F.one_hot(tokens, len(W)).float() @ W
 
 
-def by_module(tokens, E):
-    return nn.Embedding.from_pretrained(E)(tokens)
+def by_module(tokens, W):
+    return nn.Embedding.from_pretrained(W)(tokens)
 
 
 @pytest.mark.parametrize(
@@ -175,8 +175,8 @@ def test_a_sampler_that_loses_the_batch_of_one_is_found_out():
     assert report.status == "mistake" and "where B = 1" in report.message
 
 
-def step_by_step(x, h0, W_xh, W_hh, b, *, hand_on=lambda h: h, keep=lambda h: h):
-    h, states = h0, []
+def step_by_step(x, h_0, W_xh, W_hh, b, *, hand_on=lambda h: h, keep=lambda h: h):
+    h, states = h_0, []
     for x_t in x.unbind(1):
         h = torch.tanh(x_t @ W_xh + h @ W_hh + b)
         states.append(keep(h))
@@ -192,20 +192,20 @@ def test_states_that_hand_on_no_gradient_are_found_out():
     assert report.status == "wrong" and "cut off from the graph" in report.message
 
 
-@pytest.mark.parametrize("name", ["x", "h0", "W_xh", "W_hh", "b"])
+@pytest.mark.parametrize("name", ["x", "h_0", "W_xh", "W_hh", "b"])
 def test_the_gradient_of_unroll_reaches_every_argument(name):
     def cut(**args):
         return step_by_step(**{**args, name: args[name].detach()})
 
-    report = check.unroll(lambda x, h0, W_xh, W_hh, b: cut(x=x, h0=h0, W_xh=W_xh, W_hh=W_hh, b=b))
-    expected = "Already h0 is detached" if name == "h0" else f"The gradient of the result's sum by {name} "
+    report = check.unroll(lambda x, h_0, W_xh, W_hh, b: cut(x=x, h_0=h_0, W_xh=W_xh, W_hh=W_hh, b=b))
+    expected = "Already h_0 is detached" if name == "h_0" else f"The gradient of the result's sum by {name} "
     assert not report.correct and report.message.startswith(expected)
 
 
 def test_states_written_over_one_another_are_explained():
-    def in_one_tensor(x, h0, W_xh, W_hh, b):
-        states = torch.zeros(len(x), x.shape[1] + 1, h0.shape[1])
-        states[:, 0] = h0
+    def in_one_tensor(x, h_0, W_xh, W_hh, b):
+        states = torch.zeros(len(x), x.shape[1] + 1, h_0.shape[1])
+        states[:, 0] = h_0
         for t in range(x.shape[1]):
             states[:, t + 1] = torch.tanh(x[:, t] @ W_xh + states[:, t] @ W_hh + b)
         return states[:, 1:]
@@ -215,20 +215,20 @@ def test_states_written_over_one_another_are_explained():
 
 
 def test_an_argument_with_gradient_that_is_changed_in_place_is_named():
-    def over_h0(x, h0, *weights):
-        h0 += 1
-        return step_by_step(x, h0, *weights)
+    def over_h0(x, h_0, *weights):
+        h_0 += 1
+        return step_by_step(x, h_0, *weights)
 
     def over_logits(logits, tokens):
         logits -= logits.amax(-1, keepdim=True)
         return by_axis(logits, tokens)
 
-    assert check.unroll(over_h0).message.startswith("It changes its argument h0 in place.")
+    assert check.unroll(over_h0).message.startswith("It changes its argument h_0 in place.")
     assert check.next_char_loss(over_logits).message.startswith("It changes its argument logits in place.")
 
 
 def test_one_hot_codes_without_the_number_of_classes_are_found_out():
-    report = check.embed(lambda tokens, E: F.one_hot(tokens).float() @ E)
+    report = check.embed(lambda tokens, W: F.one_hot(tokens).float() @ W)
     assert report.status == "mistake" and report.message.startswith("Without the number of classes")
 
 
@@ -252,11 +252,11 @@ def test_a_sample_with_one_axis_too_many_is_described():
 
 
 def test_a_known_mistake_that_raises_is_explained_beside_its_exception():
-    def over_the_batch(x, h0, W_xh, W_hh, b):
+    def over_the_batch(x, h_0, W_xh, W_hh, b):
         states = []
         for x_t in x:
-            h0 = torch.tanh(x_t @ W_xh + h0 @ W_hh + b)
-            states.append(h0)
+            h_0 = torch.tanh(x_t @ W_xh + h_0 @ W_hh + b)
+            states.append(h_0)
         return torch.stack(states, 1)
 
     report = check.unroll(over_the_batch)

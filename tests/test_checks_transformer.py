@@ -326,7 +326,7 @@ def attending(q, k, v, mask, *, score=None, fill=None, weigh=None, read=torch.ma
         (dict(read=lambda w, v: w.mT @ v), "The weights are transposed in the product"),
         (
             dict(score=lambda q, k: q @ k.mT, read=lambda w, v: w @ v / v.shape[-1] ** 0.5),
-            "The context is divided by sqrt(V).",
+            "The context is divided by sqrt(D).",
         ),
     ],
 )

@@ -99,7 +99,6 @@ SIZES = [(symbol.strip("`"), chapters) for symbol, _, chapters in NOTATION if sy
 # Sizes that one exercise or one example has to itself, and explains.
 LOCAL = {
     1: {"C"},  # contexts that were counted
-    2: {"D"},  # numbers in a row of the embedding matrix
     5: {"W"},  # the width of a beam
     6: {"Q", "A"},  # entries of a query, and of the hidden layer of additive scores
     8: {"M"},  # held-out answers; questions about a digit

@@ -206,7 +206,7 @@ def test_the_view_shows_one_head_the_roll_out_and_what_the_model_says(digit, lay
         assert number.get_text() == ", ".join(told)
     said = int(p.argmax())
     assert artists.answer.get_text() == f"The model: {said} ({p[said]:.2f}); the label: {view.label}"
-    assert artists.title.get_text() == f"Layer {layer}, head {head}; patches of 2 x 2"
+    assert artists.title.get_text() == f"Layer {layer}, head {head}; patches of 2 by 2"
 
 
 def test_the_right_digits_bar_is_the_one_that_stands_out():

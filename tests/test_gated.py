@@ -420,7 +420,7 @@ def test_the_other_meaning_of_z_is_the_same_unit_with_the_signs_of_z_turned():
         assert_exact(z * n + (1 - z) * h, cell(x, h))
 
 
-# ------------------------------------------------------------------------------------ first biases
+# ------------------------------------------------------------------------------------ initial biases
 
 
 @given(longest=st.integers(2, 1000))

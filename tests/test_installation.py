@@ -66,6 +66,14 @@ def test_a_package_that_is_broken_is_reported_and_the_rest_is_looked_at(monkeypa
     assert found.rows[-1].name == "in a notebook"
 
 
+def test_a_kernel_need_not_load_the_server(monkeypatch):
+    loaded = []
+    monkeypatch.setattr(installation, "import_module", loaded.append)
+    check_installation()
+    assert "torch" in loaded and "sklearn" in loaded
+    assert not {"jupyterlab", "jupyter_server"} & set(loaded)
+
+
 def test_a_python_of_the_wrong_version_is_reported(monkeypatch):
     monkeypatch.setattr(installation.platform, "python_version", lambda: "3.9.1")
     row = check_installation().rows[0]

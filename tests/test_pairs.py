@@ -11,6 +11,7 @@ import torch
 from babel.dates import format_date
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from num2words import num2words
 from scipy.stats import chisquare
 
 from seqlib import pairs as pairs_module
@@ -76,6 +77,12 @@ def english_value(words):
         else:
             group += ENGLISH[word]
     return total + group
+
+
+@given(numbers)
+def test_the_english_words_are_the_librarys_own_for_the_whole_number(number):
+    words = re.split("[ ,-]+", num2words(number, lang="en"))
+    assert number_pair(number).target == tuple(word for word in words if word != "and")
 
 
 @given(numbers)

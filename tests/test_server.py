@@ -1,6 +1,7 @@
 """The server's connection to the browser: the same as Jupyter's, but nothing waits for Nagle's algorithm."""
 
 import asyncio
+import json
 import os
 import shutil
 import socket
@@ -99,29 +100,33 @@ def test_the_package_installs_the_file_that_enables_it():
 JUPYTERS_OWN = "jupyter_server.services.kernels.connection.channels.ZMQChannelsWebsocketConnection"
 
 
-@pytest.mark.parametrize(
-    "arguments, expected",
-    [
-        ([], PromptWebsocketConnection),
-        ([f"--ServerApp.kernel_websocket_connection_class={JUPYTERS_OWN}"], ZMQChannelsWebsocketConnection),
-        (["--ServerApp.jpserver_extensions={'seqlib.server': False}"], ZMQChannelsWebsocketConnection),
-    ],
-)
-def test_a_server_with_that_file_uses_it_unless_told_otherwise(tmp_path, arguments, expected):
+SERVERS = """
+import json, sys
+from jupyter_server.serverapp import ServerApp
+for arguments in json.loads(sys.argv[1]):
+    server = ServerApp()
+    server.initialize(["--allow-root", *arguments], new_httpserver=False)
+    print(server.web_app.settings["kernel_websocket_connection_class"].__name__)
+"""
+
+
+def test_a_server_with_that_file_uses_it_unless_told_otherwise(tmp_path):
     folder = tmp_path / "jupyter_server_config.d"
     folder.mkdir()
     shutil.copy(ROOT / "seqlib/server.json", folder / "seqlib.json")
-    code = (
-        "import sys; from jupyter_server.serverapp import ServerApp; server = ServerApp(); "
-        "server.initialize(sys.argv[1:], new_httpserver=False); "
-        "print(server.web_app.settings['kernel_websocket_connection_class'].__name__)"
-    )
     places = dict.fromkeys(("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"), str(tmp_path))
+    # in one process: Jupyter takes longer to import than to make three servers
+    arguments = [
+        [f"--ServerApp.kernel_websocket_connection_class={JUPYTERS_OWN}"],
+        [],
+        ["--ServerApp.jpserver_extensions={'seqlib.server': False}"],
+    ]
     run = subprocess.run(
-        [sys.executable, "-c", code, "--allow-root", *arguments],
+        [sys.executable, "-c", SERVERS, json.dumps(arguments)],
         env=os.environ | places,
         cwd=ROOT,
         capture_output=True,
         text=True,
     )
-    assert run.stdout.split()[-1:] == [expected.__name__], run.stderr
+    used = [ZMQChannelsWebsocketConnection, PromptWebsocketConnection, ZMQChannelsWebsocketConnection]
+    assert run.stdout.split() == [connection.__name__ for connection in used], run.stderr

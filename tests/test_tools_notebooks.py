@@ -336,3 +336,56 @@ def test_an_edit_in_the_notebook_comes_back_as_text_without_any_header(chapter, 
     assert text.startswith("# %% [markdown]\n# # Another title\n#\n# And a sentence.\n\n# %%\nimport")
     assert text.endswith('# %% tags=["nbval-skip"]\ny = 1\n')
     assert jupytext.reads(text, fmt="py:percent").cells[-1].source == "y = 1"
+
+
+# ------------------------------------------------------------------------------------------- run times
+TIMED = """\
+# %% [markdown]
+# # Times
+#
+# All cells together
+# run in about 20 seconds.
+
+# %%
+quick = 1
+
+# %% [markdown]
+# ## A training
+#
+# It takes about {} seconds.
+
+# %%
+guess = None
+
+# %%
+slow = 2
+
+# %% [markdown]
+# ## Another
+# Nothing is said of it.
+
+# %%
+slowest = 3
+"""
+
+
+@pytest.mark.parametrize(("stated", "status"), [(5, 0), (6, 0), (8, 1), (4, 1)])
+def test_a_stated_time_is_held_against_the_slowest_cell_before_the_next_heading(
+    tmp_path, capsys, monkeypatch, stated, status
+):
+    monkeypatch.setattr(notebooks, "run", lambda notebook, source: [0, 1, 0, 2, 5.5, 0, 12])
+    clock = iter([0.0, 0.0, 22.0])  # the command's beginning, the chapter's, and its end
+    monkeypatch.setattr(notebooks.time, "perf_counter", lambda: next(clock))
+    write(tmp_path, TIMED.format(stated))
+    assert command(tmp_path, "times") == status
+    told = capsys.readouterr()
+    assert "stated 20 s, measured 22.0 s" in told.out
+    line = f"stated {stated} s, measured 5.5 s"
+    assert line in told.out and (line in told.err) == bool(status)
+
+
+def test_every_chapter_states_how_long_its_cells_run():
+    for source in sorted((ROOT / "notebooks" / "src").glob("0[1-9]_*.py")):
+        notebook = notebooks.read_text(source)
+        everything = [cells for _, _, cells in notebooks.stated_times(notebook) if cells.start == 0]
+        assert everything == [range(len(notebook.cells))], source.name

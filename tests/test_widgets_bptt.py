@@ -39,7 +39,7 @@ def test_every_control_works_at_its_minimum_middle_and_maximum(make):
     [
         (
             gradient_decay_explorer,
-            {"Gain", "Input size", "Length", "Hidden size", "Activation", "Cell"}
+            {"Gain", "Input scale", "Length", "Hidden size", "Activation", "Cell"}
             | {"Forget bias", "Matrix", "Seed"},
         ),
         (clipping_explorer, {"Threshold"}),

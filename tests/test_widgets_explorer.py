@@ -317,11 +317,14 @@ def shapes(html: str) -> list[tuple[str | None, ...]]:
 # ------------------------------------------------------------------------------------- without a kernel
 def test_the_bundle_shows_widget_picture_and_text():
     explorer = decay()
-    bundle = explorer._repr_mimebundle_()
+    bundle, metadata = explorer._repr_mimebundle_()
     assert bundle["text/plain"] == repr(explorer) == f"Explorer(gain=0.9, length={LENGTH})"
     assert bundle["application/vnd.jupyter.widget-view+json"]["model_id"] == explorer.model_id
     pixels = imread(io.BytesIO(base64.b64decode(bundle["image/png"])))
     assert pixels.shape[:2] == (330, 550)
+    assert metadata == {"image/png": {"alt": svg(explorer.overlay.value).get("aria-label")}}, (
+        "what the page reads out, too"
+    )
     assert (pixels[0, 0] == 1).all(), "the background is opaque white"
     blue = np.array([int(BLUE[i : i + 2], 16) / 255 for i in (1, 3, 5)])
     assert (np.abs(pixels[..., :3] - blue).max(axis=-1) < 0.01).any(), "what moves is in it too"
@@ -329,11 +332,11 @@ def test_the_bundle_shows_widget_picture_and_text():
 
 def test_the_png_depends_on_the_values_only_and_not_on_the_way_there():
     explorer, same = decay(), decay()
-    first = explorer._repr_mimebundle_()["image/png"]
-    assert first == same._repr_mimebundle_()["image/png"]
+    first = explorer._repr_mimebundle_()[0]["image/png"]
+    assert first == same._repr_mimebundle_()[0]["image/png"]
     explorer.controls["gain"].min = 0
     assert len(list(drive(explorer))) == 9
-    assert explorer._repr_mimebundle_()["image/png"] == first
+    assert explorer._repr_mimebundle_()[0]["image/png"] == first
 
 
 def test_showing_it_does_not_disturb_it():

@@ -133,7 +133,7 @@ def test_weights_roll_out_and_probabilities_are_the_models_own():
         text, label = alternative(explorer), int(digits.labels[digit - 1])
         patches = (8 // size) ** 2
         assert text.startswith(
-            f"Digit {digit} of 7, labelled {label}, in {patches} patches of {size} x {size} pixels. "
+            f"Digit {digit} of 7, labelled {label}, in {patches} patches of {size} by {size} pixels. "
             f"Layer {layer} of {LAYERS}, head {head} of {HEADS}: the class token looks at patch "
         )
         most = int(weights[1:].argmax())

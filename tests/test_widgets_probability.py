@@ -210,7 +210,7 @@ def test_smoothing_moves_both_curves():
 def test_context_is_described_in_words():
     explorer = opened(context_explorer)
     trace, text = explorer.trace, alternative(explorer)
-    assert f"{trace.train[2]:.2f} on the last 8000 characters of the training part" in text
+    assert f"{trace.train[2]:.2f} on the last 8,000 characters of the training part" in text
     assert f"{trace.held_out[2]:.2f} on the held-out part" in text
     worst = int(trace.bits.argmax())
     assert f"{trace.text[worst]!r} after {trace.text[worst - 8 : worst]!r}, {trace.bits[worst]:.1f}" in text

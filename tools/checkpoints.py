@@ -55,8 +55,8 @@ are held out.
 **Training.** `make checkpoints`: {steps} steps of `seqlib.seq2seq.fit_pairs` with a learning rate up to 5e-3,
 and 3e-3 for the Transformer. The weights are those of seed 0.
 
-**Result.** Exact translations of held-out numbers with seeds 0 to 4, which draw pairs and first weights anew,
-and the seconds on one core (processor time):
+**Result.** Exact translations of held-out numbers with seeds 0 to 4, which draw pairs and initial weights
+anew, and the seconds on one core (processor time):
 
 {table}
 

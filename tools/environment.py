@@ -2,7 +2,7 @@
 
     python3 tools/environment.py                      make the environment
     python3 tools/environment.py -m jupyter lab       the same, then run a module in it
-    python3 tools/environment.py --clean              delete the environment and all caches
+    python3 tools/environment.py --clean              delete the environment, pages and all caches
 
 Everything is installed at the versions of constraints.txt. TORCH_INDEX in the environment names a package
 index to take PyTorch from, such as the one that has its builds without CUDA. Standard library only, and
@@ -24,7 +24,7 @@ VENV_PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 STAMP = VENV / "seqlib-stamp"
 PYTHONS = [(3, 11), (3, 12), (3, 13)]  # as in pyproject.toml
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
-CACHES = (".pytest_cache", ".hypothesis", ".mypy_cache", ".ruff_cache", "artifacts", "build", "dist")
+CACHES = (".pytest_cache", ".hypothesis", ".mypy_cache", ".ruff_cache", "artifacts", "pages", "build", "dist")
 
 
 def stamp():

@@ -4,6 +4,7 @@ python tools/notebooks.py build [NN ...]    execute the text into the notebook (
 python tools/notebooks.py check [NN ...]    do both agree, and is the notebook fit to be compared with?
 python tools/notebooks.py pull NN ...       bring an edit made in JupyterLab back into the text
 python tools/notebooks.py seeds NN ...      run the text with other seeds than 0: do its assertions hold?
+python tools/notebooks.py times [NN ...]    run the text: does it take as many seconds as it says?
 """
 
 import argparse
@@ -29,6 +30,7 @@ PERCENT = {"extension": ".py", "format_name": "percent"}
 
 # Stored outputs are made under these, and compared under these (notebooks/conftest.py).
 CELL_TIMEOUT = 120  # seconds
+TOLERANCE = 0.3  # how far a stated time may be from the measured one, as a part of it
 KERNEL_VARIABLES = {
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
@@ -82,9 +84,20 @@ def read_notebook(source: Path) -> NotebookNode:
 # Building
 
 
-def run(notebook: NotebookNode, source: Path, *, keep_going: bool = False) -> None:
-    """Execute all cells in the notebook's folder, each within CELL_TIMEOUT."""
+def run(notebook: NotebookNode, source: Path, *, keep_going: bool = False) -> list[float]:
+    """Execute all cells in the notebook's folder, each within CELL_TIMEOUT; how many seconds each took."""
     begun: list[int] = []
+    moments: list[float] = []
+    seconds = [0.0] * len(notebook.cells)
+
+    def begin(cell: NotebookNode, cell_index: int) -> None:
+        begun.append(cell_index)
+        moments.append(time.perf_counter())
+
+    def end(cell: NotebookNode, cell_index: int) -> None:
+        if cell.cell_type == "code":
+            seconds[cell_index] = time.perf_counter() - moments[-1]
+
     client = NotebookClient(
         notebook,
         kernel_name="python3",
@@ -93,7 +106,8 @@ def run(notebook: NotebookNode, source: Path, *, keep_going: bool = False) -> No
         store_widget_state=False,
         record_timing=False,
         resources={"metadata": {"path": str(notebook_of(source).parent)}},
-        on_cell_start=lambda cell, cell_index: begun.append(cell_index),
+        on_cell_start=begin,
+        on_cell_complete=end,
     )
     variables = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"} | KERNEL_VARIABLES
     try:
@@ -101,6 +115,7 @@ def run(notebook: NotebookNode, source: Path, *, keep_going: bool = False) -> No
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
         where = place(begun[-1] + 1, notebook.cells[begun[-1]])
         raise NotebookError(f"{source.name}, {where} fails:\n{error}") from None
+    return seconds
 
 
 def keep_ids(cells: list[NotebookNode], committed: list[NotebookNode]) -> None:
@@ -227,6 +242,42 @@ def failures(source: Path, seed: int) -> list[str]:
     ]
 
 
+ALL_CELLS = re.compile(r"All cells\s+together\s+run\s+in\s+about\s+(\d+)\s+seconds")
+SECONDS = re.compile(r"(?:about|some)\s+(\d+)\s+seconds")
+
+
+def stated_times(notebook: NotebookNode) -> Iterator[tuple[int, int, range]]:
+    """Where the chapter states a time, how many seconds, and which cells take that.
+
+    "All cells together run in about 40 seconds" is about all of them; any other "about 12 seconds" is about
+    the slowest cell between these words and the next heading.
+    """
+    cells = notebook.cells
+    for index, cell in enumerate(cells):
+        rest = range(index + 1, len(cells))
+        headings = (
+            k for k in rest if cells[k].cell_type == "markdown" and re.search("^#", cells[k].source, re.M)
+        )
+        until = next(headings, len(cells))
+        for stated in SECONDS.finditer(cell.source):
+            whole = ALL_CELLS.search(cell.source)
+            about_all = whole is not None and whole.end() == stated.end()
+            yield index, int(stated[1]), range(len(cells)) if about_all else range(index, until)
+
+
+def times(source: Path) -> Iterator[tuple[str, int, float]]:
+    """Each time that the chapter states: where, how many seconds it says, and how many it takes here."""
+    notebook = read_text(source)
+    keep_ids(notebook.cells, [])
+    started = time.perf_counter()
+    seconds = run(notebook, source)
+    everything = time.perf_counter() - started  # with the kernel's start
+    for index, stated, cells in stated_times(notebook):
+        where = place(index + 1, notebook.cells[index])
+        whole = len(cells) == len(notebook.cells)
+        yield where, stated, everything if whole else max(seconds[k] for k in cells)
+
+
 # The command line
 
 
@@ -234,7 +285,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("command", choices=["build", "check", "pull", "seeds"])
+    parser.add_argument("command", choices=["build", "check", "pull", "seeds", "times"])
     parser.add_argument("chapters", nargs="*", metavar="NN", help="such as 03; all if none is named")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where the notebooks are (texts in src/)")
@@ -255,6 +306,11 @@ def main(argv: list[str] | None = None) -> int:
                 print(f"{source.stem}: ", end="", flush=True)
                 told = "built" if build(source) else "built, unchanged"
                 print(f"{told}, {time.perf_counter() - started:.1f} s", flush=True)
+            elif options.command == "times":
+                for where, stated, taken in times(source):
+                    line = f"{source.stem}, {where}: stated {stated} s, measured {taken:.1f} s"
+                    print(line, flush=True)
+                    wrong += [line] if abs(taken / stated - 1) > TOLERANCE else []
             else:
                 for seed in options.seeds:
                     found = failures(source, seed)

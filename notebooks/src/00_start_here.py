@@ -1,11 +1,11 @@
 # %% [markdown]
 # # 0 Start here
 #
-# This is a course about sequences, such as the words of a sentence, the characters of a program or the frames
-# of a clip, and about networks that read and write them. It goes from the probability of a sequence to the
-# Transformer and what it is used for. In every chapter you build a model from scratch in a few lines, move
-# sliders to see what it does, and find out where it fails. Nothing has to be taken on trust: what the text
-# claims about a model, a cell has measured before your eyes.
+# This is a course about sequences, such as the words of a sentence, the characters of a program, the frames
+# of a clip, the sound of a voice or the price of a share, and about networks that read and write them. It
+# goes from the probability of a sequence to the Transformer and what it is used for. In every chapter you
+# build a model from scratch in a few lines, move sliders to see what it does, and find out where it fails.
+# Nothing has to be taken on trust: what the text claims about a model, a cell has measured before your eyes.
 #
 # Everything runs on your own machine. Nothing is downloaded while you work, and nothing about you is sent
 # anywhere.
@@ -79,9 +79,10 @@ _ = plot_course_map(available=range(10))
 
 # %%
 left_over = Prediction(
-    "A memory keeps 90 percent of its content at every step. How much is left after 20 steps?",
+    "A memory keeps 90 % of its content at every step. How much is left after 20 steps?",
+    chapter=0,
     guess=None,
-    unit="percent",
+    unit="%",
 )
 left_over
 
@@ -135,7 +136,7 @@ Explorer(
 
 # %%
 assert abs(0.99**69 - 0.5) < 0.01
-print("keeping 99 percent, half is left after 69 steps")
+print("keeping 99 %, half is left after 69 steps")
 
 # %% [markdown]
 # ### Exercises
@@ -211,9 +212,10 @@ assert after_ten > 1 / 3
 #
 # ## Your progress
 #
-# Each exercise that you solve is noted in one small file in your home directory, `.seqlib-progress.json`.
-# Nothing else is in it. You can delete it at any time, and the environment variable `SEQLIB_PROGRESS` names
-# another place for it, or says `off`.
+# Each exercise that you solve is noted in one small file in your home directory, `.seqlib-progress.json`, and
+# so is each prediction that you make: the question, not your guess. Nothing else is in it, and it is sent
+# nowhere. You can delete it at any time, and the environment variable `SEQLIB_PROGRESS` names another place
+# for it, or says `off`.
 
 # %%
 from seqlib.progress import Progress
@@ -221,7 +223,8 @@ from seqlib.progress import Progress
 Progress()
 
 # %% [markdown]
-# Solve the exercise above, then run this cell again: the first circle fills.
+# Solve the exercise above, then run this cell again: the first circle fills. A guess at the prediction above
+# counts in the column at the right.
 #
 # ## Notation
 #

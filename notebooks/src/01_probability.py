@@ -12,7 +12,7 @@
 # hidden state is good for.
 #
 # You should know what a conditional probability, a logarithm and a least-squares fit are. Reading takes about
-# an hour, with the exercises an hour and a half. All cells together run in a quarter of a minute.
+# an hour, with the exercises an hour and a half. All cells together run in about 15 seconds.
 
 # %%
 import math
@@ -228,6 +228,7 @@ check.perplexity(perplexity)
 best_context = Prediction(
     "Which context length gives the lowest perplexity on the held-out part?",
     choices=(0, 1, 2, 3, 4, 5),
+    chapter=1,
     guess=None,
     unit="characters",
 )
@@ -258,7 +259,7 @@ for order in (1, 3, 5):
     unseen = sum(run[:-1] not in contexts for run in asked) / len(asked)
     surprised = sum(run[:-1] in contexts and run not in runs for run in asked) / len(asked)
     print(
-        f"context {order}: {len(contexts):6} contexts counted; of the held-out characters, {100 * unseen:4.1f} % "
+        f"context {order}: {len(contexts):6,} contexts counted; of the held-out characters, {100 * unseen:4.1f} % "
         f"in a context never seen, {100 * surprised:4.1f} % new in one that was"
     )
 
@@ -308,7 +309,7 @@ letters = list(sentence)
 mixed = ["".join(letters[i] for i in torch.randperm(len(letters), generator=generator)) for _ in range(1000)]
 print(f"The miller said nothing: 10^{log10_probability(sentence):.1f}")
 print(f"nothing said miller the: 10^{log10_probability('nothing said miller the'):.1f}")
-print(f"the likeliest of 1000 random orders of its letters: 10^{max(map(log10_probability, mixed)):.1f}")
+print(f"the likeliest of 1,000 random orders of its letters: 10^{max(map(log10_probability, mixed)):.1f}")
 assert sentence not in text
 assert log10_probability(sentence) > log10_probability("nothing said miller the") + 2
 assert log10_probability(sentence) > max(map(log10_probability, mixed)) + 10
@@ -320,6 +321,7 @@ assert log10_probability(sentence) > max(map(log10_probability, mixed)) + 10
 # %%
 order_matters = Prediction(
     "Perplexity of the held-out tales with a context of 2 is about 6. With all characters shuffled it is:",
+    chapter=1,
     guess=None,
 )
 order_matters
@@ -480,8 +482,9 @@ forecast_explorer()
 #
 # $$ x_t = f(x_{t-1}, u_t), \qquad\qquad y_t = h(x_t) $$
 #
-# The state $x_t$ follows from the state before and from an input $u_t$ (pushes of the wind, say). What we see
-# is the output $y_t$. Here is a swing with friction, pushed at random, that shows its position only.
+# The state $x_t$ follows from the state before and from an input $u_t$ (pushes of the wind, say). Without an
+# input the system runs by itself, $x_t = f(x_{t-1})$. What we see is the output $y_t$. Here is a swing with
+# friction, pushed at random, that shows its position only.
 
 # %%
 from seqlib.probability import state_space_run

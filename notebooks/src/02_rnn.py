@@ -10,8 +10,8 @@
 # wire it for five kinds of task, and say what it is bad at and why.
 #
 # You should know what a matrix product, a softmax and a cross-entropy are, and have trained some network in
-# PyTorch before. Reading takes about an hour, with the exercises two. All cells together run in about half a
-# minute on two cores.
+# PyTorch before. Reading takes about an hour, with the exercises two. All cells together run in about 30
+# seconds.
 
 # %%
 from functools import partial
@@ -39,7 +39,7 @@ style.use()
 # Here is one digit, and what you see through the slit at each of twelve moments.
 
 # %%
-train, test = data.digits()  # 8 x 8 pixels, real handwriting
+train, test = data.digits()  # 8 by 8 pixels, real handwriting
 
 
 def slit_clip(images, width=3):
@@ -69,7 +69,8 @@ print(f"a clip has {clip.shape[1]} frames of {clip.shape[2]} numbers")
 # %%
 best_frame = Prediction(
     "A network sees one frame only. At the best position of the slit, "
-    "how many of 100 test digits does it name correctly?",
+    "how many of 100 held-out digits does it name correctly?",
+    chapter=2,
     guess=None,
     unit="of 100",
 )
@@ -116,7 +117,8 @@ best_frame.compare(round(100 * frame_accuracy.max().item()))
 # ## From a window to a state
 #
 # The obvious repair is a wider window: feed the last $w$ frames to the network side by side. Chapter 1 called
-# this an autoregressive model of order $w$. With a window as wide as the clip it works very well.
+# this an autoregressive model of order $w$ (there, $\tau$). With a window as wide as the clip it works very
+# well.
 
 
 # %% tags=["nbval-ignore-output"]
@@ -134,7 +136,7 @@ assert named.double().mean() > 0.88
 print("a window of 12 frames: more than 88 of 100 digits")
 for w in (1, 4, 12):
     size = sum(p.numel() for p in nn.Linear(24 * w, 64).parameters())
-    print(f"weights in the first layer with a window of {w:2}: {size}")
+    print(f"weights in the first layer with a window of {w:2}: {size:,}")
 
 # %% [markdown]
 # If all clips had twelve frames, this chapter could end here. But what lies before the window is gone for
@@ -189,8 +191,8 @@ check.rnn_step(rnn_step)
 
 
 # %%
-def unroll(x, h0, W_xh, W_hh, b):
-    """x (B, T, E), h0 (B, H) -> the states h_1 ... h_T, stacked to (B, T, H)"""
+def unroll(x, h_0, W_xh, W_hh, b):
+    """x (B, T, E), h_0 (B, H) -> the states h_1 ... h_T, stacked to (B, T, H)"""
     raise NotImplementedError
 
 
@@ -282,7 +284,7 @@ assert rnn_accuracy[-1] > 0.75 and frame_accuracy[-1] < 0.2
 # Through the last slit position there is nothing to be seen, and the single frame is back to guessing. The
 # recurrent network still names about four digits in five, all from memory. The window of twelve did better,
 # since it sees everything at once; it has three times the weights, and could do nothing with a thirteenth
-# frame. `clip_norm=1.0` in the training call limits the length of the gradient; chapter 3 shows why recurrent
+# frame. `clip_norm=1.0` in the training call limits the norm of the gradient; chapter 3 shows why recurrent
 # networks need that.
 #
 # ## *hello* under the microscope
@@ -305,15 +307,15 @@ print(one_hot[0])
 
 # %% [markdown]
 # A one-hot vector times a matrix picks one row of the matrix. With a large vocabulary nobody multiplies by
-# all those zeros; the row is looked up, and the matrix is called an *embedding*. (Here it is the letter `E`,
-# and `D` is the length of its rows.)
+# all those zeros; the row is looked up, and the matrix is called an *embedding*. (Here it is a matrix `W`
+# with a row of `E` numbers for each token.)
 #
 # **Exercise: embedding.** Write the look-up yourself.
 
 
 # %%
-def embed(tokens, E):
-    """tokens (B, T) integers, E (V, D) -> (B, T, D), equal to one-hot @ E"""
+def embed(tokens, W):
+    """tokens (B, T) integers, W (V, E) -> (B, T, E), equal to one-hot @ W"""
     raise NotImplementedError
 
 
@@ -324,8 +326,8 @@ check.embed(embed)
 # one easy to see.
 
 # %%
-E = torch.randn(len(letters), 3, generator=generator)
-torch.testing.assert_close(F.embedding(hello[:, :-1], E), one_hot.float() @ E)
+W = torch.randn(len(letters), 3, generator=generator)
+torch.testing.assert_close(F.embedding(hello[:, :-1], W), one_hot.float() @ W)
 
 # %% [markdown]
 # At each step the model's output goes through a softmax, and the loss of the step is the cross-entropy $-\log
@@ -387,10 +389,11 @@ assert (first_l - second_l).norm() > 0.5
 # %% [markdown]
 # ## Find the flaw: adding up losses
 #
-# A set of lecture notes says: *each step of the sequence has a loss; the losses are added to a final loss;
-# this is called backpropagation through time*. The first two statements are right. The third isn't, and a
-# short experiment shows it. We compute the gradient of one and the same summed loss twice, for the same
-# model. The second time the state is detached after every step, so that no gradient travels through time.
+# The lecture notes from which this course was made say: *each step of the sequence has a loss; the losses are
+# added to a final loss; this is called backpropagation through time*. The first two statements are right. The
+# third isn't, and a short experiment shows it. We compute the gradient of one and the same summed loss twice,
+# for the same model. The second time the state is detached after every step, so that no gradient travels
+# through time.
 
 
 # %%
@@ -453,7 +456,7 @@ check.sample_with_temperature(sample_with_temperature)
 
 # %% [markdown]
 # Now a real text. `data/tales.txt` holds fables that were written for this course, and we train a character
-# model with 128 units on short pieces of them. This takes about ten seconds.
+# model with 128 units on short pieces of them. This takes about 10 seconds.
 
 # %% tags=["nbval-ignore-output"]
 text, held_out_text = data.tales()
@@ -517,7 +520,7 @@ greedy = storyteller.generate(prompt, length=1000, temperature=0)[0].tolist()
 tail = greedy[-400:]
 repeats = [period for period in range(1, 300) if tail[period:] == tail[:-period]]
 assert repeats
-print("1000 characters of argmax end in a loop")
+print("1,000 characters of argmax end in a loop")
 
 # %% [markdown]
 # ## Why tanh?
@@ -533,6 +536,7 @@ print("1000 characters of argmax end in a loop")
 exploding = Prediction(
     "At gain 2, which activation lets the gradient explode most?",
     choices=("tanh", "sigmoid", "ReLU"),
+    chapter=2,
     guess=None,
 )
 exploding
@@ -610,7 +614,7 @@ wiring_explorer()
 #
 # ### Many to one: reading a digit by glimpses
 #
-# The network sees sixteen patches of 2 × 2 pixels, one after another, and answers once, from its last state.
+# The network sees sixteen patches of 2 by 2 pixels, one after another, and answers once, from its last state.
 
 
 # %% tags=["nbval-ignore-output"]
@@ -628,7 +632,7 @@ class Reader(nn.Module):
 
 
 def glimpses(images):
-    """(N, 8, 8) -> (N, 16, 4): 2 x 2 patches, row by row."""
+    """(N, 8, 8) -> (N, 16, 4): patches of 2 by 2, row by row."""
     return images.view(-1, 4, 2, 4, 2).transpose(2, 3).reshape(-1, 16, 4)
 
 
@@ -646,7 +650,7 @@ fit(reader, glimpse_loss, steps=400, learning_rate=5e-3, clip_norm=1.0, one_cycl
 # %%
 accuracy = (reader(glimpses(test.images)).argmax(-1) == test.labels).double().mean()
 assert accuracy > 0.88
-print("more than 88 % of the test digits read from sixteen glimpses")
+print("more than 88 % of the held-out digits read from sixteen glimpses")
 
 # %% [markdown]
 # ### Many to one again: where the order decides
@@ -682,7 +686,7 @@ is_praise = torch.tensor([int(praise) for _, praise, _ in reviews])
 seen = torch.tensor([(GOOD.index(good) + BAD.index(bad)) % 4 != 0 for _, _, (good, bad) in reviews])
 for sentence, praise, _ in reviews[:4]:
     print("praise " if praise else "blame  ", " ".join(sentence))
-print(int(seen.sum()), "sentences for training,", int((~seen).sum()), "with new pairs held out")
+print(f"{seen.sum():,} sentences for training, {(~seen).sum():,} with new pairs held out")
 
 # %% tags=["nbval-ignore-output"]
 review_batches = minibatches(sentences[seen], is_praise[seen], batch_size=64, generator=generator)
@@ -775,8 +779,8 @@ fit(draughtsman, drawing_loss, steps=800, learning_rate=1e-2, clip_norm=1.0, one
 
 # %% [markdown]
 # Are these digits? Ask a judge of quite another kind: a support vector machine from scikit-learn, trained on
-# the same real digits. On real test digits it is right about nine times in ten. The drawings are made at
-# temperature 0.5, which keeps out unlikely pixels and much of the variety with them.
+# the same real digits. On real digits that were held out it is right about nine times in ten. The drawings
+# are made at temperature 0.5, which keeps out unlikely pixels and much of the variety with them.
 
 # %%
 from sklearn.svm import SVC
@@ -791,7 +795,7 @@ labels = torch.arange(10).repeat(30)
 drawn = draughtsman.draw(labels, generator)  # (300, 8, 8)
 on_drawn = judge.score(drawn.flatten(1).numpy(), labels.numpy())
 plot_digits(drawn[:20], labels[:20].tolist(), columns=10)
-print(f"real test digits that the judge recognises: {100 * on_real:.0f} %")
+print(f"real held-out digits that the judge recognises: {100 * on_real:.0f} %")
 print("drawings that it recognises: more than 90 %")
 assert 0.88 < on_real < 0.94 and on_drawn > 0.9
 
@@ -1010,7 +1014,7 @@ for T in (10, 100, 1000):
     with FlopCounterMode(display=False) as operations, torch.no_grad():
         model(torch.zeros(1, T, 24))
     millions = operations.get_total_flops() / 1e6
-    print(f"T = {T:4}: {size} parameters, {millions:5.2f} million operations, {T} in a row")
+    print(f"T = {T:4}: {size:,} parameters, {millions:5.2f} million operations, {T} in a row")
 
 # %% [markdown]
 # A graphics card could do a thousand things at once. The products $W_{xh}\,x_t$ of all steps can be computed

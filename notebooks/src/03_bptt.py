@@ -12,8 +12,7 @@
 # long sequences into windows without losing the state.
 #
 # You should have read chapter 2, and know eigenvalues and singular values at least by name. Reading takes
-# about an hour and a half, with the exercises two and a half. All cells together run in about half a minute
-# on two cores.
+# about an hour and a half, with the exercises two and a half. All cells together run in about 30 seconds.
 
 # %%
 import copy
@@ -63,6 +62,7 @@ assert marks.sum() == 2 and torch.isclose(target, values[marks == 1].sum())
 too_long = Prediction(
     "What is the shortest of these lengths at which the network is no better than always answering 1?",
     choices=(10, 20, 30, 50, 80),
+    chapter=3,
     guess=None,
 )
 too_long
@@ -216,7 +216,7 @@ print("gradcheck:", torch.autograd.gradcheck(rnn_states, arguments))
 # %% [markdown]
 # ## Find the flaw: one term where there should be a sum
 #
-# Lecture notes on the vanishing gradient write, for the loss of the last step $t$,
+# On the vanishing gradient the lecture notes write, for the loss of the last step $t$,
 #
 # $$ \frac{\partial \ell_t}{\partial W_{hh}} = \frac{\partial \ell_t}{\partial h_t}\,\frac{\partial h_t}{\partial h_{t-1}} \cdots \frac{\partial h_2}{\partial h_1}\,\frac{\partial h_1}{\partial W_{hh}} . $$
 #
@@ -254,7 +254,7 @@ assert shares[-3:].sum() > 10 * shares[:3].sum()
 # ## What happens on the way back
 #
 # With a single linear unit, $h_t = w\,h_{t-1}$, the derivative over a hundred steps is $w^{100}$: that is
-# 0.00003 for $w = 0.9$, exactly 1 for $w = 1$, and 13 781 for $w = 1.1$. All that follows is this, with
+# 0.00003 for $w = 0.9$, exactly 1 for $w = 1$, and 13,781 for $w = 1.1$. All that follows is this, with
 # matrices.
 #
 # Between step $t$ and an earlier step $k$ stands the product of Jacobians. For the tanh network each factor
@@ -320,6 +320,7 @@ assert relative_error > 0.5
 non_normal = Prediction(
     "What does the norm of W, W², W³, ... do?",
     choices=("grows forever", "shrinks at once", "grows, then shrinks"),
+    chapter=3,
     guess=None,
 )
 non_normal
@@ -360,13 +361,18 @@ assert not (W @ W).any() and norm > 20_000
 # %% [markdown]
 # ## Watch a gradient decay
 #
-# Here is an untrained network of 64 units. At each step it reads eight random numbers with standard deviation
-# 0.1, and there is a loss at the very end. The spectral radius of its recurrent matrix is called **Gain**. At
-# gain 1 the matrix alone would neither shrink nor stretch in the long run. How many steps does it take until
-# the gradient is halved?
+# Here is an untrained network of 64 units. At each step it reads eight random numbers with a standard
+# deviation of 0.1 (the **Input scale**), and there is a loss at the very end. The spectral radius of its
+# recurrent matrix is called **Gain**. At gain 1 the matrix alone would neither shrink nor stretch in the long
+# run. How many steps does it take until the gradient is halved?
 
 # %%
-half_life = Prediction("The half-life of the gradient at gain 1, tanh, in steps:", guess=None, unit="steps")
+half_life = Prediction(
+    "The half-life of the gradient at gain 1, tanh, in steps:",
+    chapter=3,
+    guess=None,
+    unit="steps",
+)
 half_life
 
 # %%
@@ -390,13 +396,13 @@ gradient_decay_explorer()
 # %% [markdown]
 # A few things to try. Lower **Gain** to 0.9, and the half-life is halved as well. Raise it: somewhere between
 # 1.1 and 1.3 this network's gradient arrives about as large as it set out, and beyond that it grows. Leave
-# **Gain** at 1.5 and raise **Input size** to 1: now it fades faster than before at gain 1, since large inputs
-# drive the units to where the tanh is flat. Set **Matrix** to *orthogonal* and **Activation** to *identity*:
-# here $\sigma_{\max} = \rho$, no $D_j$ interferes, and all lines fall together. Choose *sigmoid*, and see
-# that no gain within reach helps against a slope of 1/4. Choose *ReLU* at gain 1.4 and go through some
-# **Seeds**: one network explodes, the next one vanishes. Then set **Cell** to LSTM, and move **Forget bias**
-# down to 0 and up to 5: this is what chapter 4 is about. (An LSTM hands on two vectors, and the norm is then
-# that of both.)
+# **Gain** at 1.5 and raise **Input scale** to 1: now it fades faster than before at gain 1, since large
+# inputs drive the units to where the tanh is flat. Set **Matrix** to *orthogonal* and **Activation** to
+# *identity*: here $\sigma_{\max} = \rho$, no $D_j$ interferes, and all lines fall together. Choose *sigmoid*,
+# and see that no gain within reach helps against a slope of 1/4. Choose *ReLU* at gain 1.4 and go through
+# some **Seeds**: one network explodes, the next one vanishes. Then set **Cell** to LSTM, and move **Forget
+# bias** down to 0 and up to 5: this is what chapter 4 is about. (An LSTM hands on two vectors, and the norm
+# is then that of both.)
 #
 # Where a gradient gets very small the picture reaches further down, to a grey zone: single-precision numbers
 # end there. Below $10^{-38}$ they lose digits, below $10^{-45}$ they are exactly zero, and no optimiser can
@@ -423,11 +429,11 @@ fading = {}
 for input_std, colour, dashes in ((0.1, style.BLUE, "o-"), (1.0, style.RED, "s--")):
     fading[input_std] = torch.stack([halvings(gain=gain, input_std=input_std) for gain in gains])
     ax.fill_between(gains, fading[input_std].amin(1), fading[input_std].amax(1), color=colour, alpha=0.2)
-    ax.plot(gains, fading[input_std].median(1).values, dashes, color=colour, label=f"input size {input_std}")
+    ax.plot(gains, fading[input_std].median(1).values, dashes, color=colour, label=f"input scale {input_std}")
 ax.axhline(0, color="black", linewidth=1)
 ax.set(xlabel="gain", ylabel="halvings in 100 steps", title="median and range of ten networks")
 ax.legend()
-assert fading[0.1][gains.index(1.0)].min() > 4  # it fades at gain 1, ten times of ten ...
+assert fading[0.1][gains.index(1.0)].min() > 4  # it fades at gain 1, with each of ten seeds ...
 assert fading[0.1][gains.index(1.5)].median() < 0  # ... and mostly grows at 1.5,
 assert fading[1.0].min() > 10  # but with large inputs it fades at every gain
 
@@ -439,16 +445,16 @@ assert fading[1.0].min() > 10  # but with large inputs it fades at every gain
 # %%
 sigmoid = [random_gradient_flow(gain=1.5, activation="sigmoid", seed=seed) for seed in range(10)]
 assert max(flow.gradients[0] for flow in sigmoid) < 1e-30
-print("sigmoid, gain 1.5: below 1e-30 after 100 steps, ten times of ten")
+print("sigmoid, gain 1.5: below 1e-30 after 100 steps, with each of ten seeds")
 
 for seed in range(10):
     flow = random_gradient_flow(gain=1.1, matrix="orthogonal", activation="identity", seed=seed)
     torch.testing.assert_close(flow.jacobians, 1.1 ** (100 - flow.probed.double()))
-print("identity, orthogonal, gain 1.1: exactly 1.1^k, ten times of ten")
+print("identity, orthogonal, gain 1.1: exactly 1.1^k, with each of ten seeds")
 
 forgetful, keeping = halvings(cell="LSTM", forget_bias=0.0), halvings(cell="LSTM", forget_bias=5.0)
 assert forgetful.min() > 25 and -15 < keeping.min() and keeping.max() < 0
-print("LSTM: fades with forget bias 0 and grows slowly with 5, ten times of ten")
+print("LSTM: fades with forget bias 0 and grows slowly with 5, with each of ten seeds")
 
 # %% [markdown]
 # ## Depth is the same story
@@ -589,8 +595,8 @@ clipping_explorer()
 
 
 # %%
-def truncated_windows(x, h0, W_xh, W_hh, b, window):
-    """x (B, T, E), h0 (B, H) -> states (B, T, H); no gradient crosses a border."""
+def truncated_windows(x, h_0, W_xh, W_hh, b, window):
+    """x (B, T, E), h_0 (B, H) -> states (B, T, H); no gradient crosses a border."""
     raise NotImplementedError
 
 
@@ -605,6 +611,7 @@ check.truncated_windows(truncated_windows)
 wide_enough = Prediction(
     "To recall what was read 4 steps ago, what is the smallest window that is enough?",
     choices=(1, 3, 4, 5, 6, 8),
+    chapter=3,
     guess=None,
     unit="steps",
 )
@@ -657,9 +664,9 @@ wide_enough.compare(min((window for window, share in recalled.items() if share >
 #
 # For a text nobody knows the memory that is needed. What can be measured is how much of the gradient is lost:
 # the cosine between the truncated and the full gradient of $W_{hh}$, here for a character model before its
-# training. It depends on where the training starts. PyTorch's own first weights let the gradient fade so fast
-# that a window of ten loses next to nothing. After an orthogonal start, which lets it travel further, there
-# is more to be lost.
+# training. It depends on where the training starts. PyTorch's own initial weights let the gradient fade so
+# fast that a window of ten loses next to nothing. After an orthogonal start, which lets it travel further,
+# there is more to be lost.
 
 # %%
 from seqlib.rnn import CharRNN
@@ -694,7 +701,7 @@ for label, model, line in (("PyTorch's own", default, "o-"), ("orthogonal", orth
 ax.set(xlabel="window", ylabel="cosine with the full gradient", ylim=(0, 1.05))
 ax.set_xticks(windows, windows)
 ax.minorticks_off()
-ax.legend(title="first weights")
+ax.legend(title="initial weights")
 assert agreement["PyTorch's own"][windows.index(10)] > 0.98
 assert agreement["orthogonal"][0] < 0.7 and 0.99 < agreement["orthogonal"][windows.index(100)]
 
@@ -733,6 +740,9 @@ from seqlib.widgets.bptt import truncation_explorer
 truncation_explorer()
 
 # %% [markdown]
+# Truncation limits how far back a gradient goes, and clipping limits how large it is. Neither brings a faded
+# one back.
+#
 # ## Back to the sum
 #
 # Why did the network fail at length 50? Here is the gradient of its answer with respect to the state at each
@@ -768,10 +778,10 @@ print("spectral radius before training: below 0.8 in all five")
 print("after: above 1.05 where the sum was learnt, still below 0.9 where it wasn't")
 
 # %% [markdown]
-# PyTorch's first weights have a spectral radius of about 0.6, so on the left every gradient falls off a steep
-# slope. Where a little of it arrives, training raises the radius above 1, and the road opens: on the right,
-# at lengths 10, 20 and 30, the first step hears about as much as the last. At 50 and 80 too little arrived to
-# begin with. Almost all of the gradient comes from the last steps, and the road stays closed.
+# PyTorch's initial weights have a spectral radius of about 0.6, so on the left every gradient falls off a
+# steep slope. Where a little of it arrives, training raises the radius above 1, and the road opens: on the
+# right, at lengths 10, 20 and 30, the first step hears about as much as the last. At 50 and 80 too little
+# arrived to begin with. Almost all of the gradient comes from the last steps, and the road stays closed.
 #
 # Is the network too small for fifty or eighty steps, then? No. Take the adder that has learnt length 20,
 # whose road is open, and train it on with the same number of steps at length 50, and then at 80.

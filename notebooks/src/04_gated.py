@@ -9,11 +9,11 @@
 # it, unit by unit, for what it has noticed.
 #
 # After this chapter you can write an LSTM and a GRU step by step, count their parameters, say which of two
-# GRU conventions a formula follows, choose the first biases so that a gradient arrives, and search a trained
-# network for units that mean something, without fooling yourself.
+# GRU conventions a formula follows, choose the initial biases so that a gradient arrives, and search a
+# trained network for units that mean something, without fooling yourself.
 #
 # You should have read chapters 2 and 3. Reading takes about an hour and a half, with the exercises two and a
-# half. All cells together run in about a minute on two cores; most of that is training.
+# half. All cells together run in about 50 seconds; most of that is training.
 
 # %%
 import math
@@ -57,10 +57,10 @@ assert symbols[0] == first[0]
 
 # %% [markdown]
 # We give the recurrent network of chapter 2 64 units and 600 batches of 32 sequences each, and we do it three
-# times, since the first weights are drawn at random. A guess is right one time in eight.
+# times, since the initial weights are drawn at random. A guess is right one time in eight.
 
 # %%
-rnn_recalls = Prediction("The mean share of right answers of the three, from 0 to 1:", guess=None)
+rnn_recalls = Prediction("The mean share of right answers of the three, from 0 to 1:", chapter=4, guess=None)
 rnn_recalls
 
 
@@ -289,9 +289,10 @@ assert output_by_batch.shape == (64, 5, 20) and h_by_batch.shape == (2, 64, 20)
 
 # %% [markdown]
 # In a bidirectional network the second half of `output[-1]` is not `h_n[-1]`: that direction has read
-# everything only when it is back at the first step, and its last state stands in `output[0]`. And getting the
-# axes wrong raises no error. A batch-first tensor in a time-first LSTM is read as 64 steps of 5 sequences,
-# and the network happily learns nonsense. In this course the batch always comes first.
+# everything only when it is back at the first step, and its last state stands in `output[0]`. And, as with
+# the patients of chapter 2, getting the axes wrong raises no error. A batch-first tensor in a time-first LSTM
+# is read as 64 steps of 5 sequences, and the network happily learns nonsense. In this course the batch always
+# comes first.
 #
 # The gates aren't free. For each of the four there is a matrix for the input, one for the state, and a bias.
 
@@ -302,7 +303,7 @@ sizes = {
     for name, network in (("RNN", nn.RNN), ("GRU", nn.GRU), ("LSTM", nn.LSTM))
 }
 for name, size in sizes.items():
-    print(f"{name:4} {size:6} parameters, {size // sizes['RNN']} times those of the RNN")
+    print(f"{name:4} {size:6,} parameters, {size // sizes['RNN']} times those of the RNN")
 assert sizes["LSTM"] == 4 * sizes["RNN"] and sizes["GRU"] == 3 * sizes["RNN"]
 
 # %% [markdown]
@@ -356,8 +357,8 @@ check.gru_step(gru_step)
 # %% [markdown]
 # ## Find the flaw: whose z is it?
 #
-# If you compare sources, you find two versions of the last line. Cho's is the one above. Lecture notes, and
-# the paper by Chung and others (2014), have
+# If you compare sources, you find two versions of the last line. Cho's is the one above. The lecture notes,
+# and the paper by Chung and others (2014), have
 #
 # $$ h_t = (1 - z_t) \odot h_{t-1} + z_t \odot n_t . $$
 #
@@ -408,8 +409,9 @@ assert not torch.allclose(gru_of_the_notes(x, h, *turned, reset_before=True), ex
 #
 # ## Find the flaw: *a GRU is an LSTM without the output gate*
 #
-# This stands in lecture notes too. Take the output gate away from an LSTM: three of four matrices are left,
-# as many as a GRU has. Is it one? Let both read the same thing at each step, something that says "more!".
+# This stands in the lecture notes too. Take the output gate away from an LSTM: three of four matrices are
+# left, as many as a GRU has. Is it one? Let both read the same thing at each step, something that says
+# "more!".
 
 # %%
 from seqlib.gated import GRUCell, LSTMCell
@@ -436,8 +438,9 @@ assert trace.c[0, -1, 0] > 25 and gru_states.abs().max() < 1
 # never leave that interval. What a GRU has instead is the reset gate, which no LSTM has. They are cousins,
 # and neither is a part of the other. (On what follows for counting: Weiss, Goldberg and Yahav, 2018.)
 #
-# Which should you take? Lecture notes say: an LSTM to begin with, a GRU if it has to be smaller or faster, or
-# if there is little data. Rules like this are worth a try and not more; two tasks for both are below.
+# Which should you take? The lecture notes say: an LSTM to begin with, a GRU if it has to be smaller or
+# faster, or if there is little data. Rules like this are worth a try and not more; two tasks for both are
+# below.
 #
 # ## Gradients on the highway
 #
@@ -448,11 +451,12 @@ assert trace.c[0, -1, 0] > 25 and gru_states.abs().max() < 1
 # no matrix, no tanh, and not the same factor again and again, but the gates of each step: the highway. If all
 # gates are about $\sigma(b_f)$, as they are in a network that has learnt nothing yet, the gradient is halved
 # every $\ln 2 / (-\ln \sigma(b_f))$ steps. On the highway all hangs on one number that is set before the
-# training begins, the first value of the forget gate's bias.
+# training begins, the initial value of the forget gate's bias.
 
 # %%
 half_life = Prediction(
     "With a forget bias of 1, after how many steps is the gradient on the highway halved?",
+    chapter=4,
     guess=None,
     unit="steps",
 )
@@ -487,7 +491,7 @@ highway_explorer()
 # the LSTM's line lies on the highway.
 #
 # In chapter 3's own explorer you can do the same to everything else: the gain, which is that of every gate's
-# matrix, the size of the inputs, the seed. Here it is with an LSTM in it.
+# matrix, the scale of the inputs, the seed. Here it is with an LSTM in it.
 
 # %%
 from seqlib.widgets.bptt import gradient_decay_explorer
@@ -496,7 +500,7 @@ gradient_decay_explorer(cell="LSTM")
 
 # %% [markdown]
 # The GRU fades about as fast as an LSTM with forget bias 0, which may surprise you, and for the same reason:
-# its first gates are $z \approx 1/2$, so half of the state is replaced at each step. (The side roads make two
+# its gates begin at $z \approx 1/2$, so half of the state is replaced at each step. (The side roads make two
 # steps of one, in both.) A gate is only an offer. It says what *can* be kept once the network has learnt to.
 # Ten networks of each kind:
 
@@ -552,8 +556,8 @@ assert sum(growing) >= 16
 # input gates at $1 - f$.
 #
 # For small networks like these PyTorch's own LSTM is faster than ours, because it has no loop in Python. As
-# both compute the same, we train that one: `to_torch` copies ours, with its first biases, into an `nn.LSTM`.
-# To look inside afterwards we copy it back.
+# both compute the same, we train that one: `to_torch` copies ours, with its initial biases, into an
+# `nn.LSTM`. To look inside afterwards we copy it back.
 
 # %%
 from seqlib.gated import chrono_biases
@@ -576,7 +580,7 @@ readers = {name: Reader(network, 8) for name, network in contenders(8).items()}
 # %% [markdown]
 # Before they are trained, one question to each of them: how large is the gradient of the loss with respect to
 # the *first* symbol, compared with the last? The networks above had matrices of spectral radius 1. These have
-# PyTorch's first weights, with a radius of about 0.6 in the plain network (chapter 3), and only the forget
+# PyTorch's initial weights, with a radius of about 0.6 in the plain network (chapter 3), and only the forget
 # and input biases are ours.
 
 # %% tags=["nbval-ignore-output"]
@@ -594,12 +598,13 @@ assert arriving["LSTM, forget bias 5"] > 0.5
 # %% [markdown]
 # Less than a millionth arrives in three of them, some ten-thousandths or thousandths with a forget bias of 1,
 # a few hundredths with chrono biases, all of it and more with a bias of 5. Now your prediction, and then
-# about ten seconds of training.
+# about 10 seconds of training.
 
 # %%
 remembers = Prediction(
     "Which of these will learn to recall the first of 50 symbols?",
     choices=("all with gates", "all but forget bias 0", "only forget bias 5 and chrono", "only the GRU"),
+    chapter=4,
     guess=None,
 )
 remembers
@@ -627,9 +632,9 @@ remembers.compare("only forget bias 5 and chrono")
 # The gates alone don't do it. The LSTM with the habitual forget bias and the GRU stay at guessing; the two
 # whose gradient arrived before the training get nearly everything right. It is chapter 3's lesson once more.
 # What a network *could* represent is not the question: the first symbol has to be heard of. (We have given
-# good first biases to LSTMs only. A GRU has such a number, too, the bias of $z$: try it.) The plain network,
-# with its three runs in the first row, heard least of all, and yet it sometimes gets somewhere. We can't say
-# why; perhaps as in chapter 3, where it raised its spectral radius while it learnt.
+# good initial biases to LSTMs only. A GRU has such a number, too, the bias of $z$: try it.) The plain
+# network, with its three runs in the first row, heard least of all, and yet it sometimes gets somewhere. We
+# can't say why; perhaps as in chapter 3, where it raised its spectral radius while it learnt.
 #
 # How does it remember? Here are the gates of the one with chrono biases while it reads a sequence. Each row
 # is a unit; those that keep most are on top.
@@ -723,8 +728,8 @@ print("more than 500 files and 5 million characters:", len(files) > 500 and sum(
 # %% [markdown]
 # The model is chapter 2's `CharRNN` with another cell in it, trained as chapter 3 taught: rows of text side
 # by side, the state carried from window to window, the graph cut. The function `text_loss` holds that loop.
-# One detail matters: a one-hot vector picks a single row of weights, and PyTorch's first weights are made for
-# inputs in which all entries count. So these start larger, as an embedding's do. A few seconds:
+# One detail matters: a one-hot vector picks a single row of weights, and PyTorch's initial weights are made
+# for inputs in which all entries count. So these start larger, as an embedding's do. A few seconds:
 
 # %% tags=["nbval-ignore-output"]
 from seqlib.rnn import CharRNN
@@ -812,7 +817,7 @@ check.unit_auc(unit_auc)
 # Which of 256 units will be best at strings, and how good will it be?
 
 # %%
-best_auc = Prediction("The AUC of the best single unit for strings, from 0.5 to 1:", guess=None)
+best_auc = Prediction("The AUC of the best single unit for strings, from 0.5 to 1:", chapter=4, guess=None)
 best_auc
 
 # %%
@@ -909,6 +914,7 @@ assert against_code > 0.95 and 0.3 < against_comments < 0.6
 uses = Prediction(
     "Which unit will be missed most, each at the ends of what it follows?",
     choices=("the string unit", "the comment unit", "the bracket unit"),
+    chapter=4,
     guess=None,
 )
 uses

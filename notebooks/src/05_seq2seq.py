@@ -12,7 +12,7 @@
 # them, measure where they fail, and decode greedily, by sampling and by beam search.
 #
 # You should have read chapters 2 and 4. Reading takes about an hour and a quarter, with the exercises two and
-# a half. All cells together run in a bit more than a minute on two cores; nearly all of that is training.
+# a half. All cells together run in about 65 seconds; nearly all of that is training.
 
 # %%
 import itertools
@@ -34,7 +34,7 @@ style.use()
 # %% [markdown]
 # ## One number, two grammars
 #
-# Koreans count in ten thousands. There are words for 10, 100 and 1000, as in English; but then comes 만
+# Koreans count in ten thousands. There are words for 10, 100 and 1,000, as in English; but then comes 만
 # (*man*), ten thousand, and after that 억 (*eok*), ten thousand ten thousands. English groups digits by three,
 # Korean by four. 300,000 is "three hundred thousand" in the one and 삼십만, "three ten man", in the other. So
 # nobody can translate number words one by one: to say "hundred", you must have seen the 만.
@@ -209,6 +209,7 @@ check.masked_loss(masked_loss)
 # %%
 exact = Prediction(
     "After 450 steps, about 12 seconds: of 100 held-out numbers, how many are translated without any mistake?",
+    chapter=5,
     guess=None,
     unit="of 100",
 )
@@ -301,7 +302,7 @@ as_long = [
     if len(str(as_number(asked))) == len(str(as_number(answer)))
 ]
 print(
-    "of 1000 answers, more than 990 are well-formed numbers, and more than 800 have the right number of digits"
+    "of 1,000 answers, more than 990 are well-formed numbers, and more than 800 have the right number of digits"
 )
 assert said > 990 and len(as_long) > 800
 
@@ -368,16 +369,16 @@ bottleneck_explorer(by_context, six, edges=[0, 4, 6, 8, 11])
 # %% [markdown]
 # A word of caution, though. This isn't a proof that six digits don't fit into eight units: six digits are
 # twenty bits, and a single unit could hold them if it were exact enough. What is measured is how much gets
-# through *after so many steps of training*. (16 and 32 units may even change places.) With four times as many
+# through *after so many training steps*. (16 and 32 units may even change places.) With four times as many
 # steps, eight units got more than half of the numbers right in one try. A narrow door makes the code harder
 # to find; that is the practical sense of "bottleneck".
 #
 # ### Does it only remember the end?
 #
-# Lecture notes say that the context is mostly about the last word, since a recurrent network forgets. Ask the
-# context itself: can a linear probe (chapter 4) read off which digit stands in which place? We take the long
-# sources, and digits at several distances from the end, and compare the trained network with one that has
-# never been trained.
+# The lecture notes say that the context is mostly about the last word, since a recurrent network forgets. Ask
+# the context itself: can a linear probe (chapter 4) read off which digit stands in which place? We take the
+# long sources, and digits at several distances from the end, and compare the trained network with one that
+# has never been trained.
 
 # %%
 from sklearn.linear_model import LogisticRegression
@@ -768,9 +769,9 @@ print("a beam of 5 finds likelier sentences than greedy decoding, and some more 
 # %% [markdown]
 # A beam finds sentences that the model itself thinks likelier, and a few more of them are right. Search can't
 # repair what the model doesn't know. Drawing is worse on both counts. That isn't a fault: where many answers
-# are good, as in the stories of chapter 2, sampling gives variety. *Temperature* makes it more or less
-# daring; *top-k* keeps the $k$ likeliest words only, and *top-p* the fewest words that have a probability of
-# $p$ together. All three are options of `sample_sequences`. Where one answer is right, look for the
+# are good, as in the stories of chapter 2, sampling gives variety. Chapter 2's temperature makes it more or
+# less daring; top-k keeps the $k$ likeliest words only, and *top-p* the fewest words that have a probability
+# of $p$ together. All three are options of `sample_sequences`. Where one answer is right, look for the
 # likeliest.
 #
 # One trap remains. Each word multiplies the probability by something below 1, so a search for the *likeliest*
@@ -781,8 +782,9 @@ print("a beam of 5 finds likelier sentences than greedy decoding, and some more 
 #
 # ## Other pairs, and your own
 #
-# Nothing above is about numbers. Dates, as people write them in 24 languages (from the library babel), into
-# the one form that machines like:
+# Nothing above is about numbers: any two sequences that belong together make a pair, a long text and its
+# summary, too. Here are dates, as people write them in 24 languages (from the library babel), and the one
+# form that machines like:
 
 # %%
 from seqlib.pairs import date_pairs

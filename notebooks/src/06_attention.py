@@ -11,7 +11,7 @@
 # whether a network looks where it should, and say what a picture of attention shows and what it doesn't.
 #
 # You should have read chapter 5. Reading takes about an hour and a quarter, with the exercises two and a
-# half. All cells together run in a bit more than a minute on two cores; nearly all of that is training.
+# half. All cells together run in about 50 seconds; nearly all of that is training.
 
 # %%
 import math
@@ -254,8 +254,9 @@ class AttentiveTranslator(nn.Module):
 
 # %%
 from seqlib.attention import AttentionSeq2Seq
+from seqlib.checkpoints import number_models
 
-corpus = make_corpus(number_pairs(21_000, generator=generator), held_out=1000, generator=generator)
+corpus, without, *_ = number_models()
 train, held_out = corpus.train, corpus.held_out
 sizes = len(corpus.source_vocabulary), len(corpus.target_vocabulary)
 
@@ -280,55 +281,57 @@ with torch.no_grad():
 print("the chapter's and the package's agree, padding or not")
 
 # %% [markdown]
-# Before the training, a prediction. Chapter 5's model has 205 thousand parameters, and so has this one. It
-# gets the same 450 steps. Both trainings take about 25 seconds, and you may interrupt them; but the claims
-# below hold for trainings that ran to their end.
+# Before the training, a prediction. Chapter 5's model has 205 thousand parameters, and so has this one. In
+# 450 steps that model learnt to translate about 20 of 100 held-out numbers exactly. `without` is one that was
+# trained beforehand for 1,000 steps (its weights are in `data/checkpoints`), and translates 69. The new model
+# gets 450 again, which takes about 12 seconds. You may interrupt it; but the claims below hold for a training
+# that ran to its end.
 
 # %%
 exact = Prediction(
-    "The model without attention translated about 20 of 100 held-out numbers exactly. And with attention?",
+    "Without attention, 450 steps of training: about 20 of 100 held-out numbers are exact. And with attention?",
+    chapter=6,
     guess=None,
     unit="of 100",
 )
 exact
 
 # %% tags=["nbval-ignore-output"]
-without, model = Seq2Seq(*sizes), AttentionSeq2Seq(*sizes)
+model = AttentionSeq2Seq(*sizes)
 for translator in (without, model):
     print(f"{sum(p.numel() for p in translator.parameters()):,} parameters")
 curve = LiveLoss(steps=450)
 display(curve)
-histories = {
-    "with attention": fit_pairs(
-        model, train, steps=450, generator=generator, label="with attention", watch=curve
-    )
-}
-histories["without"] = fit_pairs(without, train, steps=450, generator=generator, label="without")
+history = fit_pairs(model, train, steps=450, generator=generator, label="with attention", watch=curve)
 
 # %% tags=["nbval-ignore-output"]
 from seqlib.figures.common import plot_losses
 
-plot_losses(histories, smooth=20)
-assert all(history.stopped == "finished" for history in histories.values()), "run the cell above to its end"
+plot_losses({"with attention": history}, smooth=20)
+assert history.stopped == "finished", "run the cell above to its end"
 
 # %%
 from seqlib.figures.seq2seq import plot_exact_by_length
 
-right = {"with attention": exact_match(model, held_out), "without": exact_match(without, held_out)}
+right = {
+    "with attention, 450 steps": exact_match(model, held_out),
+    "without, 1,000 steps": exact_match(without, held_out),
+}
 source_lengths = (held_out.source != PAD).sum(1) - 1
 edges = [0, 6, 9, 12, 15, 24]
 plot_exact_by_length(right, source_lengths, edges=edges).legend(loc="center right")
 share = {label: answers.double().mean().item() for label, answers in right.items()}
-print("with attention: at least 98 % exact; without: less than 30 %")
-assert share["with attention"] >= 0.98 and share["without"] < 0.3
-assert right["with attention"][source_lengths > 15].double().mean() > 0.95
+with_attention, without_attention = share.values()
+print("with attention, 450 steps: at least 98 % exact; without, 1,000 steps: 69 %")
+assert with_attention >= 0.98 and round(without_attention, 2) == 0.69
+assert right["with attention, 450 steps"][source_lengths > 15].double().mean() > 0.95
 
 # %%
-exact.compare(round(100 * share["with attention"]))
+exact.compare(round(100 * with_attention))
 
 # %% [markdown]
-# It makes no difference any more how long a number is. The decoder still starts from the encoder's last
-# state, but it needn't carry the digits in it.
+# In less than half of the steps, and it makes no difference any more how long a number is. The decoder still
+# starts from the encoder's last state, but it needn't carry the digits in it.
 #
 # Only, *two* things have changed since chapter 5. The decoder looks back, and the encoder reads in both
 # directions. To see what each is worth, take small models, on numbers of up to six digits: with and without
@@ -539,17 +542,18 @@ for ax, direction in zip(axes, ("forwards", "both directions"), strict=True):
     print(f"{direction:16} largest weight on the digit itself: {looks[direction].digit:.2f}")
 
 # %%
-print("with both directions the largest weight is on the digit itself for more than 90 % of the digit words,")
+print("with both directions the largest weight is on the digit itself for more than 70 % of the digit words,")
 print("with a forward encoder far less often")
 assert (
-    looks["both directions"].digit > 0.9 and looks["forwards"].digit < looks["both directions"].digit - 0.15
+    looks["both directions"].digit > 0.7 and looks["forwards"].digit < looks["both directions"].digit - 0.15
 )
 
 # %% [markdown]
 # It does: mostly the digit itself is passed over, and the look goes to a later character, often the next one,
-# where the digit *and* its place can be read off. In the picture on the left, where do "three" and "hundred"
-# look? If you took the weights for an explanation, you would be led astray. Weights say which *state* was
-# used; what that state says is another question.
+# where the digit *and* its place can be read off. (With both directions it was 97 to 99 % in fourteen of
+# fifteen trainings with other seeds, and 80 % in one.) In the picture on the left, where do "three" and
+# "hundred" look? If you took the weights for an explanation, you would be led astray. Weights say which
+# *state* was used; what that state says is another question.
 #
 # There is a way out of this: states that are made by looking, too, with no reading order at all. An encoder
 # that attends to itself is the idea of chapter 7.
@@ -626,8 +630,8 @@ for label, reader in by_score.items():
 
 # %%
 assert min(exact_by_score.values()) > 0.9
-assert looks["scaled dot"].weight < 0.8 < min(looks["dot"].weight, looks["additive"].weight)
-print("all three: more than 90 % exact; with scaled scores less than 80 % of the weight is on the digit")
+assert looks["scaled dot"].weight < 0.7 < min(looks["dot"].weight, looks["additive"].weight)
+print("all three: more than 90 % exact; with scaled scores less than 70 % of the weight is on the digit")
 
 # %% [markdown]
 # All three do well, the scaled one perhaps a little less so. It looks more softly, and it has to: all entries
@@ -738,16 +742,14 @@ for (kind, shares), marker in zip(found_by.items(), "os^", strict=True):
 ax.axhline(1 / 6, color="black", linestyle=":", label="guessing")
 ax.set(xlabel="training steps", ylabel="looks at the right key", ylim=(0, 1), xticks=[100, 200, 300, 400])
 ax.legend()
-assert found_by["soft"][0] > 0.9 and found_by["hard, baseline"][2] > 0.9
-assert (
-    found_by["hard"][1] < found_by["hard, baseline"][1] < found_by["soft"][1] + 1e-9
-    and found_by["hard"][3] > 0.6
-)
+assert found_by["soft"][0] > 0.9 and found_by["soft"][0] > max(found_by[kind][0] for kind in kinds[1:])
+assert found_by["hard, baseline"][2] > 0.9 and found_by["hard"][3] > 0.6
 
 # %% [markdown]
-# Soft attention learns it first, hard attention with a baseline next, and without one last. Here is why. Take
-# one network, half trained, and compute the gradient of its keys and queries for 200 batches. The *noise* is
-# the variance of these gradients, summed over all entries, divided by the squared length of their mean.
+# Soft attention learns it first. Of the two hard ones, that with a baseline is usually ahead (after 200 steps
+# in 24 of 25 trainings with other seeds). Here is why. Take one network, half trained, and compute the
+# gradient of its keys and queries for 200 batches. The *noise* is the variance of these gradients, summed
+# over all entries, divided by the squared length of their mean.
 
 
 # %%
@@ -826,14 +828,14 @@ print(" ".join(sentence), "->", " ".join(seen.target[:-1]))
 #
 # ## What was measured
 #
-# With attention, an encoder that reads both ways, and the same number of parameters and steps, at least 98 %
-# of the held-out numbers are translated exactly, long ones as well as short ones; chapter 5's model stays
-# below 30 %. Most of that is attention's, the rest the second direction's. The largest weight mostly lies on
-# the digit that is being said. With an encoder that reads forwards it lies later: weights are about states,
-# not about words. Dot, scaled and additive scores all do well here. Random dot products spread as
-# $\sqrt{d_k}$, and what gets through the softmax shrinks with it. Hard attention learns the same look-up from
-# single draws, later; a baseline takes away most of the noise that this costs, not all of it. A mask belongs
-# before the softmax, and a picture belongs on the path of the forward pass.
+# With attention, an encoder that reads both ways, and as many parameters, at least 98 % of the held-out
+# numbers are translated exactly after 450 steps, long ones as well as short ones. Chapter 5's model got about
+# 20 % in as many steps, and gets 69 % in 1,000. Most of that is attention's, the rest the second direction's.
+# The largest weight mostly lies on the digit that is being said. With an encoder that reads forwards it lies
+# later: weights are about states, not about words. Dot, scaled and additive scores all do well here. Random
+# dot products spread as $\sqrt{d_k}$, and what gets through the softmax shrinks with it. Hard attention
+# learns the same look-up from single draws, later; a baseline takes away most of the noise that this costs,
+# not all of it. A mask belongs before the softmax, and a picture belongs on the path of the forward pass.
 #
 # ## Further reading
 #

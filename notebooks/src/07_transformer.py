@@ -13,7 +13,7 @@
 # with the caution that it deserves.
 #
 # You should have read chapters 5 and 6. Reading takes about an hour and a half, with the exercises three
-# hours. All cells together run in about a minute on two cores.
+# hours. All cells together run in about 40 seconds.
 
 # %%
 import math
@@ -102,9 +102,9 @@ assert chains["LSTM"][-1] > 10 * chains["LSTM"][0] and len(set(chains["attention
 
 # %%
 def scaled_dot_product_attention(q, k, v, mask):
-    """q (B, T, K), k (B, S, K), v (B, S, V), mask (B, T, S), True may attend
+    """q (B, T, K), k (B, S, K), v (B, S, D), mask (B, T, S), True may attend
 
-    K is d_k and V is d_v -> context (B, T, V), weights (B, T, S)
+    K is d_k and D is d_v -> context (B, T, D), weights (B, T, S)
     """
     raise NotImplementedError
 
@@ -112,8 +112,8 @@ def scaled_dot_product_attention(q, k, v, mask):
 check.scaled_dot_product_attention(scaled_dot_product_attention)
 
 # %% [markdown]
-# Lecture notes from which this course was made let 30 queries look at 50 keys, and say that the attention
-# value of a word is "a scalar". Is it?
+# The lecture notes let 30 queries look at 50 keys, and say that the attention value of a word is "a scalar".
+# Is it?
 
 # %%
 Q = torch.rand(3, 30, 128, generator=generator)
@@ -350,9 +350,10 @@ print(with_positions[1, :3, :2])  # the same of the second row
 # Attention moves information between tokens, and all it does with what it fetches is to add it up. So each
 # token then goes through a small network by itself: two linear maps with a ReLU between them, the same at
 # every position (*position-wise feed-forward*). Around both there are two things that make deep networks
-# trainable. A *residual connection* (He and others, 2015) adds what went in to what came out, so that a layer
-# only has to learn what to change. And *layer normalisation* (Ba, Kiros and Hinton, 2016) gives each vector
-# mean 0 and variance 1, then a learnt scale and shift.
+# trainable. A *residual connection* (He and others, 2015), which chapter 4 compared with the LSTM's cell,
+# adds what went in to what came out, so that a layer only has to learn what to change. And *layer
+# normalisation* (Ba, Kiros and Hinton, 2016) gives each vector mean 0 and variance 1, then a learnt scale and
+# shift.
 #
 # The paper normalises the sum, $\mathrm{norm}(x + f(x))$, which is called *post-norm*. Today it is mostly
 # *pre-norm*, $x + f(\mathrm{norm}(x))$: then there is a way through the whole stack on which nothing is
@@ -485,14 +486,15 @@ print("agrees with nn.Transformer, post-norm and pre-norm")
 # ## The same numbers, a third time
 #
 # Korean number words to English ones, up to twelve digits. Chapter 5's translator, chapter 6's and a
-# Transformer of two and two layers were trained beforehand on the same 20,000 numbers, for 1000 steps each
+# Transformer of two and two layers were trained beforehand on the same 20,000 numbers, for 1,000 steps each
 # (`make checkpoints`; about two minutes for the three, which is why they are loaded here). The Transformer
 # has $D = 96$, four heads, and 383 thousand parameters, the other two 205 thousand. All three get the same
-# 1000 numbers that none of them has seen.
+# 1,000 numbers that none of them has seen.
 
 # %%
 exact = Prediction(
-    "After 1000 steps the model of chapter 6 translates more than 99 of 100 held-out numbers exactly. And the Transformer?",
+    "After 1,000 steps the model of chapter 6 translates more than 99 of 100 held-out numbers exactly. And the Transformer?",
+    chapter=7,
     guess=None,
     unit="of 100",
 )
@@ -518,7 +520,7 @@ assert min(share["Transformer"], share["with attention"]) >= 0.95 and share["wit
 exact.compare(round(100 * share["Transformer"]))
 
 # %% [markdown]
-# The table has the other four seeds, too, as `make checkpoints` measured them (pairs and first weights were
+# The table has the other four seeds, too, as `make checkpoints` measured them (pairs and initial weights were
 # drawn anew for each), and the seconds on one core.
 
 # %% tags=["nbval-ignore-output"]
@@ -531,7 +533,7 @@ for (name, answers), result in zip(right.items(), number_results().values(), str
         for low, high in zip(edges, edges[1:], strict=False)
     ]
     print(
-        f"{name:18} {result['steps']:5}  {seconds:7.0f}  {' '.join(f'{e:.3f}' for e in result['exact'])}  ",
+        f"{name:18} {result['steps']:5,}  {seconds:7.0f}  {' '.join(f'{e:.3f}' for e in result['exact'])}  ",
         *(f"{share:5.2f}" for share in by_length),
     )
 results = number_results()
@@ -541,14 +543,14 @@ assert min(results["transformer"]["exact"]) >= 0.95
 assert max(results["transformer"]["exact"]) < min(results["with_attention"]["exact"])
 
 # %% [markdown]
-# Even with 1000 steps, the model without attention gets few of the long numbers. The other two hardly notice
+# Even with 1,000 steps, the model without attention gets few of the long numbers. The other two hardly notice
 # the length. And the LSTM with attention beats the Transformer, in half of the time and with half of the
 # parameters, with each of the five seeds! Our guess: an LSTM reads in order by nature and knows its
 # neighbours, and the Transformer has to learn what "next to" means. With little data and a short training
 # such a head start counts. The Transformer's hour came with large data and large machines.
 #
 # For a look at the training itself, here is a smaller Transformer on numbers of up to six digits, for some
-# ten seconds. You may interrupt it.
+# 10 seconds. You may interrupt it.
 
 # %% tags=["nbval-ignore-output"]
 from seqlib.pairs import make_corpus, number_pair, number_pairs
@@ -779,7 +781,9 @@ some = PairTensors(*(part[:300] for part in corpus.held_out))
 for name, step in (("counting", counting), ("forgetful", forgetful)):
     first = step_by_step(step, some.source, decoder_inputs(some.target))[:, 0].argmax(-1) == some.target[:, 0]
     exact_share = exact_match(SimpleNamespace(start=transformer.start, step=step), some).double().mean()
-    print(f"{name:10} first word: {first.double().mean():.0%} right, whole numbers: {exact_share:.0%}")
+    print(
+        f"{name:10} first word: {100 * first.double().mean():.0f} % right, whole numbers: {100 * exact_share:.0f} %"
+    )
     assert first.double().mean() > 0.95 and (exact_share > 0.95) == (step is counting)
 
 # %% [markdown]
@@ -790,7 +794,7 @@ for name, step in (("counting", counting), ("forgetful", forgetful)):
 # %% [markdown]
 # ## All at once, and what it costs
 #
-# The chain of the first picture is short. Does that make the training fast? Here is one step of training
+# The chain of the first picture is short. Does that make the training fast? Here is one training step
 # (forward and backward) of an LSTM and of a layer of the Transformer's encoder, both with 64 units, for one
 # sequence of growing length; and the attention alone, forward.
 
@@ -845,14 +849,14 @@ assert by_name["its attention, forward only"][2048] > 5 * by_name["its attention
 # We can have the same on a small scale. `seqlib.coreference` makes sentences from 22 animals, 22 places and
 # 24 adjectives, of which half fit animals only and half places only; in half of the sentences the place comes
 # first. (Not all of them make much sense. Who is tired and who is wide, is the rule to be learnt.) A small
-# encoder reads a sentence, and from the vector at "it" it must say *which* animal or place is meant. 2000 of
+# encoder reads a sentence, and from the vector at "it" it must say *which* animal or place is meant. 2,000 of
 # the 11,616 combinations are kept from it, in both orders.
 
 # %%
 for row in (0, 1):
     sentence = task.vocabulary.decode(task.held_out.tokens[row][task.held_out.tokens[row] != PAD])
     print(" ".join(sentence), "->", task.vocabulary[task.held_out.referent[row]])
-print(len(task.train.it), "sentences to learn from,", len(task.held_out.it), "held out")
+print(f"{len(task.train.it):,} sentences to learn from, {len(task.held_out.it):,} held out")
 
 
 # %% tags=["nbval-ignore-output"]
@@ -940,7 +944,7 @@ for ax, sentence, both in zip(axes, (tired, wide), looked, strict=True):
 # %% [markdown]
 # Some heads look at one word with nearly all of their weight, and some change their minds with the adjective.
 # Is the rule as simple as one would like it, the animal if tired, the street if wide? Judge for yourself, and
-# beware: one pair of sentences is an anecdote. So take all 4000 that were held out. For each head: how much
+# beware: one pair of sentences is an anecdote. So take all 4,000 that were held out. For each head: how much
 # of the weight from "it" is on the animal where "it" is the animal, and how much where it isn't? The same for
 # the places. A head with a clear picture has a large difference between the two.
 
@@ -978,12 +982,15 @@ assert if_meant[best] > 0.5
 # %% [markdown]
 # So there is a head that, on average, looks at one kind of noun if it is meant, and away from it if not. It
 # is tempting to say that this head *resolves the pronoun*. That is a claim about causes, and it can be
-# tested. Take the head away (its columns of $W_O$ become 0), change nothing else, and count again. And to be
-# fair, do the same with each of the other seven.
+# tested. Take the head away, as chapter 4 did with units (its columns of $W_O$ become 0), change nothing
+# else, and count again. And to be fair, do the same with each of the other seven.
 
 # %%
 needed = Prediction(
-    "Without the head with the clearest picture, what share of the answers is right?", guess=None, unit="%"
+    "Without the head with the clearest picture, what share of the answers is right?",
+    chapter=7,
+    guess=None,
+    unit="%",
 )
 needed
 
@@ -1008,9 +1015,9 @@ plot_head_drops(drops, marked=best)
 ablated_right = answered(without_head(reader, *best)) == task.held_out.referent
 is_animal = torch.isin(task.held_out.referent, task.vocabulary.encode(ANIMALS))
 print(
-    f"without layer {best[0] + 1}, head {best[1] + 1}, which shows the {kind}s most clearly: {left[best]:.1%} right "
-    f"(animals {ablated_right[is_animal].double().mean():.0%}, "
-    f"places {ablated_right[~is_animal].double().mean():.0%})"
+    f"without layer {best[0] + 1}, head {best[1] + 1}, which shows the {kind}s most clearly: {100 * left[best]:.1f} % right "
+    f"(animals {100 * ablated_right[is_animal].double().mean():.0f} %, "
+    f"places {100 * ablated_right[~is_animal].double().mean():.0f} %)"
 )
 assert (drops < 0.05).sum() >= 4  # most heads aren't missed
 
@@ -1027,8 +1034,8 @@ for layer in range(2):
     answers = answered(ablated)
     one_of_two = (task.held_out.tokens == answers[:, None]).any(1) & torch.isin(answers, nouns)
     print(
-        f"without all heads of layer {layer + 1}: {shares[-1]:.0%} right, "
-        f"and {one_of_two.double().mean():.0%} one of the two nouns of the sentence"
+        f"without all heads of layer {layer + 1}: {100 * shares[-1]:.0f} % right, "
+        f"and {100 * one_of_two.double().mean():.0f} % one of the two nouns of the sentence"
     )
 assert min(shares) < 0.85
 
@@ -1098,7 +1105,7 @@ def twice():
 
 for mode in ("as it is", "after eval()"):
     same, share = twice()
-    print(f"{mode:13} twice the same answers: {same}, exact: {share:.0%}")
+    print(f"{mode:13} twice the same answers: {same}, exact: {100 * share:.0f} %")
     assert same == (share > 0.9) == (mode == "after eval()")
     model.eval()
 
@@ -1116,10 +1123,10 @@ for mode in ("as it is", "after eval()"):
 # the distance only. Heads, layers of both kinds and the whole agree with PyTorch's. Behind a causal mask the
 # future changes nothing; so keys and values can be kept, decoding with a cache gives the same logits as all
 # at once, and for many answers side by side it is several times faster. On the number words a Transformer
-# gets 98 % exactly right after 1000 steps, with each of five seeds, and chapter 6's LSTM with attention still
-# more, in half of the time. A layer is ahead of an LSTM for short sequences and behind it for very long ones,
-# on one core. A small encoder finds out what "it" means in more than 95 % of the sentences that it has not
-# seen, in a language of two patterns whose words it has. In one of its heads the look of "it" follows the
+# gets 98 % exactly right after 1,000 steps, with each of five seeds, and chapter 6's LSTM with attention
+# still more, in half of the time. A layer is ahead of an LSTM for short sequences and behind it for very long
+# ones, on one core. A small encoder finds out what "it" means in more than 95 % of the sentences that it has
+# not seen, in a language of two patterns whose words it has. In one of its heads the look of "it" follows the
 # adjective; whether that head is needed is not in the picture, and was anything between not at all and very
 # much.
 #

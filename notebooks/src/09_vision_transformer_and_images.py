@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 9 Vision Transformer and images
 #
-# A Transformer reads tokens and writes tokens, and has no opinion on what they are. In 2020 a group at Google
-# cut photographs into squares of 16 by 16 pixels, called each square a word, and changed next to nothing else
+# Chapter 7 said it: a Transformer has no opinion on what its tokens are. In 2020 a group at Google cut
+# photographs into squares of 16 by 16 pixels, called each square a word, and changed next to nothing else
 # (Dosovitskiy and others, *An image is worth 16 x 16 words*). In the same months others went the opposite way
 # and let a Transformer *write* pictures, one small piece after the other, as it writes a sentence (Chen and
 # others, *Generative pretraining from pixels*, 2020, known as Image GPT); with a text before the picture this
@@ -16,7 +16,7 @@
 # machine that draws: is it what was asked for, and is it more than a copy?
 #
 # You should have read chapters 7 and 8. Reading takes about an hour, with the exercises two. All cells
-# together run in less than a minute on two cores.
+# together run in about 40 seconds.
 
 # %%
 import matplotlib.pyplot as plt
@@ -37,7 +37,7 @@ generator = torch.Generator().manual_seed(SEED)  # for all draws except initial 
 style.use()
 
 train, test = data.digits()
-print(len(train.labels), "digits for training,", len(test.labels), "to test")
+print(f"{len(train.labels):,} digits for training, {len(test.labels)} held out")
 
 # %% [markdown]
 # ## A picture is a sequence
@@ -150,6 +150,7 @@ for model in (theirs, DigitCNN()):
 # %%
 ahead = Prediction(
     "Both train for 400 steps. Of 100 held-out digits, how many does the ViT get right? (The CNN: 98 or 99.)",
+    chapter=9,
     guess=None,
     unit="of 100",
 )
@@ -161,7 +162,7 @@ for label, model in live.items():
     loss = digit_loss(model, train, generator=generator)
     fit(model, loss, steps=400, learning_rate=3e-3, clip_norm=1.0, one_cycle=True, label=label)
 accuracy = {label: digit_accuracy(model, test) for label, model in live.items()}
-print({label: f"{share:.0%}" for label, share in accuracy.items()})
+print({label: f"{100 * share:.0f} %" for label, share in accuracy.items()})
 
 # %%
 assert accuracy["CNN"] > accuracy["ViT"] + 0.02 and accuracy["ViT"] > 0.75
@@ -214,7 +215,7 @@ vits = vision_transformers()  # by the size of their patches
 vit = vits[2]
 by_size = {size: digit_accuracy(model, test) for size, model in vits.items()}
 for size, value in by_size.items():
-    print(f"patches of {size} x {size}: {value:.0%}")
+    print(f"patches of {size} by {size}: {100 * value:.0f} %")
 assert by_size[2] >= 0.94 and by_size[1] < by_size[2] < by_size[4]
 
 # %% [markdown]
@@ -326,7 +327,7 @@ painted_over = {
     "least ink": recognised_without(-ink),
 }
 for label, value in painted_over.items():
-    print(f"painted over: {label:15} right: {value:.0%}")
+    print(f"painted over: {label:15} right: {100 * value:3.0f} %")
 most, *dull = (painted_over[label] for label in ("most roll-out", "most ink", "the middle"))
 assert most < painted_over["at random"] - 0.2 and all(abs(most - value) < 0.15 for value in dull)
 assert abs(painted_over["least roll-out"] - painted_over["least ink"]) < 0.05
@@ -451,7 +452,7 @@ from seqlib.painting import paint
 from seqlib.scenes import DIGIT_WORDS
 
 painter = painter_model()
-for label, model in {"untrained": untrained, "150 steps": beginner, "1500 steps": painter}.items():
+for label, model in {"untrained": untrained, "150 steps": beginner, "1,500 steps": painter}.items():
     plot_digits(paint(model, DIGIT_WORDS, generator=generator), DIGIT_WORDS, columns=10, size=0.75)
     plt.gcf().suptitle(label)
 
@@ -459,8 +460,8 @@ for label, model in {"untrained": untrained, "150 steps": beginner, "1500 steps"
 # ## Is it what was asked for?
 #
 # The eye is easily pleased. So let a judge read the pictures, as in chapter 2, but one that hasn't seen what
-# the painter has seen: an SVM trained on the *test* digits only. It isn't perfect either, so first ask how
-# many real digits it reads (those of the training part, which the judge has never seen).
+# the painter has seen: an SVM trained on the *held-out* digits only. It isn't perfect either, so first ask
+# how many real digits it reads (those of the training part, which the judge has never seen).
 
 # %%
 judge = SVC(gamma=0.256).fit(test.images.flatten(1), test.labels)
@@ -479,7 +480,9 @@ assert real > 0.92
 
 # %%
 how_varied = Prediction(
-    "Real digits of the same kind are 2.2 apart on average. And those drawn at temperature 1?", guess=None
+    "Real digits of the same kind are 2.2 apart on average. And those drawn at temperature 1?",
+    chapter=9,
+    guess=None,
 )
 how_varied
 
@@ -555,7 +558,7 @@ assert accepted(perfect) >= 0.9
 # %% [markdown]
 # It takes pictures out of the training set. Neither the judge nor the variety notices; no test of *quality*
 # does. A network with enough parameters can do the same without anybody having programmed it. So look for the
-# nearest training image of each picture. How near is too near? Ask the real digits of the test part, which
+# nearest training image of each picture. How near is too near? Ask the real digits that were held out, which
 # certainly aren't copies.
 
 # %% tags=["nbval-ignore-output"]
@@ -564,7 +567,7 @@ from seqlib.figures.vision import plot_gallery
 distances = {
     "drawn at 1.0": nearest(drawn[1.0], train.images).distance,
     "drawn at 0.6": nearest(drawn[0.6], train.images).distance,
-    "real, test part": nearest(test.images, train.images).distance,
+    "real, held out": nearest(test.images, train.images).distance,
     "perfect painter": nearest(perfect, train.images).distance,
 }
 for label, distance in distances.items():
@@ -574,16 +577,16 @@ gallery = drawn[1.0][::100]
 _ = plot_gallery(gallery, train.images[nearest(gallery, train.images).number], DIGIT_WORDS)
 # %%
 assert distances["perfect painter"].max() == 0
-assert min(distances[label].min() for label in ("drawn at 1.0", "drawn at 0.6", "real, test part")) > 0.3
-assert distances["drawn at 1.0"].mean() > 0.9 * distances["real, test part"].mean()
+assert min(distances[label].min() for label in ("drawn at 1.0", "drawn at 0.6", "real, held out")) > 0.3
+assert distances["drawn at 1.0"].mean() > 0.9 * distances["real, held out"].mean()
 print("what is drawn is about as far away from the training images as other people's digits are")
 
 # %% [markdown]
 # Compare the two rows: the same digit as a rule, and never the same picture. A copy that is moved by a pixel,
 # though, has a large distance in grey values, and would slip through. So compare with the training images
 # moved by a pixel in any direction as well. And there is a finer instrument, from chapter 1: how probable are
-# the pictures of the training part to the painter, and those of the test part? It is surer of what it knows
-# by heart.
+# the pictures of the training part to the painter, and those of the held-out part? It is surer of what it
+# knows by heart.
 
 # %% tags=["nbval-ignore-output"]
 framed = F.pad(train.images, (1, 1, 1, 1))
@@ -599,16 +602,16 @@ def nats_per_pixel(images, labels):
 
 surprise = {
     "training": nats_per_pixel(train.images, train.labels),
-    "test": nats_per_pixel(test.images, test.labels),
+    "held out": nats_per_pixel(test.images, test.labels),
     "drawn": nats_per_pixel(drawn[1.0], asked),
 }
 print("nats per pixel:", {label: f"{value:.1f}" for label, value in surprise.items()})
 assert to_moved.min() > 0.25 and nearest(train.images, moved).distance.max() == 0
-assert surprise["test"] > surprise["training"] + 0.15
+assert surprise["held out"] > surprise["training"] + 0.15
 
 # %% [markdown]
-# No copies, also not moved ones. But the test digits surprise it more than the training digits: something of
-# the training set is in its weights, if only the handwriting. (For photographs one compares in features
+# No copies, also not moved ones. But the held-out digits surprise it more than the training digits: something
+# of the training set is in its weights, if only the handwriting. (For photographs one compares in features
 # rather than in grey values, and it remains a disputed question.)
 #
 # Choose a **Prompt**, a **Temperature** and a **Seed**, and draw with **Pixels**, from the first to the last.
@@ -653,6 +656,9 @@ assert read >= 0.9
 # another way, the whole picture at once and again and again, with less noise each time (*diffusion*; Ho and
 # others, 2020); the words still come in by attention.
 #
+# And reading has gone beyond one answer for a picture: a Transformer of an encoder and a decoder can find the
+# things in a photograph, and put a box around each (*object detection*; Carion and others, 2020).
+#
 # ## What was measured
 #
 # Cutting into patches and one linear map are a convolution that steps by its own width. A ViT recognises more
@@ -672,8 +678,9 @@ assert read >= 0.9
 # pretraining from pixels* (2020), pictures as sequences of pixels; before it, Aaron van den Oord and others,
 # *Pixel recurrent neural networks* (2016), with a kind of LSTM. Aditya Ramesh and others, *Zero-shot
 # text-to-image generation* (2021), which is DALL-E, and Alec Radford and others, *Learning transferable
-# visual models from natural language supervision* (2021), which is CLIP. Nicholas Carlini and others,
-# *Extracting training data from diffusion models* (2023), on copies.
+# visual models from natural language supervision* (2021), which is CLIP. Nicolas Carion and others,
+# *End-to-end object detection with Transformers* (2020). Nicholas Carlini and others, *Extracting training
+# data from diffusion models* (2023), on copies.
 #
 # ## The end, and the beginning
 #

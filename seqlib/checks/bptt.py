@@ -419,12 +419,12 @@ clip_by_norm = Exercise(
 # ------------------------------------------------------------------------------ truncated windows
 
 
-def _truncated_windows(x: Tensor, h0: Tensor, W_xh: Tensor, W_hh: Tensor, b: Tensor, window: int) -> Tensor:
-    """All states, with the graph cut after every `window` steps: x (B, T, E), h0 (B, H) -> (B, T, H)
+def _truncated_windows(x: Tensor, h_0: Tensor, W_xh: Tensor, W_hh: Tensor, b: Tensor, window: int) -> Tensor:
+    """All states, with the graph cut after every `window` steps: x (B, T, E), h_0 (B, H) -> (B, T, H)
 
     The state goes on over each cut, only the gradient does not. The last window may be shorter.
     """
-    h = h0
+    h = h_0
     states = []
     for piece in x.split(window, dim=1):
         h = h.detach()  # the same numbers, without their past
@@ -438,10 +438,10 @@ def _window_inputs(g: Generator) -> tuple[Any, ...]:
     B, T, E, H, window = 2, 13, 7, 5, 3
     # with gradients, but no leaves, which can't be changed in place: that is to be found
     x = torch.randn(B, T, E, generator=g, requires_grad=True).clone()
-    h0 = torch.randn(B, H, generator=g)
+    h_0 = torch.randn(B, H, generator=g)
     W_xh = (torch.randn(E, H, generator=g) / E**0.5).requires_grad_().clone()
     W_hh = (torch.randn(H, H, generator=g) / H**0.5).requires_grad_().clone()
-    return x, h0, W_xh, W_hh, torch.randn(H, generator=g) / 2, window
+    return x, h_0, W_xh, W_hh, torch.randn(H, generator=g) / 2, window
 
 
 def _states_and_gradients(states: Tensor, args: tuple[Any, ...]) -> dict[str, Tensor]:
@@ -454,13 +454,13 @@ def _states_and_gradients(states: Tensor, args: tuple[Any, ...]) -> dict[str, Te
 
 
 def _handing_on(rule: Function) -> Function:
-    """All states, where rule(t, h, h0, window) is what goes on to the next step."""
+    """All states, where rule(t, h, h_0, window) is what goes on to the next step."""
 
-    def function(x: Tensor, h0: Tensor, W_xh: Tensor, W_hh: Tensor, b: Tensor, window: int) -> Tensor:
-        h, states = h0, []
+    def function(x: Tensor, h_0: Tensor, W_xh: Tensor, W_hh: Tensor, b: Tensor, window: int) -> Tensor:
+        h, states = h_0, []
         for t, x_t in enumerate(x.unbind(1)):
             states.append(torch.tanh(x_t @ W_xh + h @ W_hh + b))
-            h = rule(t, states[-1], h0, window)
+            h = rule(t, states[-1], h_0, window)
         return torch.stack(states, 1)
 
     return function
@@ -486,31 +486,31 @@ truncated_windows = Exercise(
     gradient=True,
     mistakes={
         "The graph isn't cut: the gradient flows back over all windows. Call h = h.detach() where a window "
-        "ends, and mind that time is axis 1.": (_handing_on(lambda t, h, h0, window: h)),
-        "Each window starts from h0 again. Carry the state over the border, and cut only its graph.": (
-            _handing_on(lambda t, h, h0, window: h0 if (t + 1) % window == 0 else h)
+        "ends, and mind that time is axis 1.": (_handing_on(lambda t, h, h_0, window: h)),
+        "Each window starts from h_0 again. Carry the state over the border, and cut only its graph.": (
+            _handing_on(lambda t, h, h_0, window: h_0 if (t + 1) % window == 0 else h)
         ),
-        "Every step starts from h0 again: the new state isn't carried to the next step.": (
-            _handing_on(lambda t, h, h0, window: h0)
+        "Every step starts from h_0 again: the new state isn't carried to the next step.": (
+            _handing_on(lambda t, h, h_0, window: h_0)
         ),
         "Each window starts from zeros. Carry the state over the border, and cut only its graph.": (
-            _handing_on(lambda t, h, h0, window: 0 * h0 if (t + 1) % window == 0 else h)
+            _handing_on(lambda t, h, h_0, window: 0 * h_0 if (t + 1) % window == 0 else h)
         ),
         "The graph is cut after every step, so nothing flows back even within a window. Cut only where a "
-        "window ends.": (_handing_on(lambda t, h, h0, window: h.detach())),
+        "window ends.": (_handing_on(lambda t, h, h_0, window: h.detach())),
         "The cuts are late: the first window has a step too many. Counted from 0, step t ends a window where "
         "t + 1 is a multiple of window.": (
-            _handing_on(lambda t, h, h0, window: h.detach() if t and t % window == 0 else h)
+            _handing_on(lambda t, h, h_0, window: h.detach() if t and t % window == 0 else h)
         ),
         "Every window has a step too many: cut after `window` steps.": (
-            _handing_on(lambda t, h, h0, window: h.detach() if (t + 1) % (window + 1) == 0 else h)
+            _handing_on(lambda t, h, h_0, window: h.detach() if (t + 1) % (window + 1) == 0 else h)
         ),
         "Every window has a step too few: cut after `window` steps.": (
-            _handing_on(lambda t, h, h0, window: h.detach() if (t + 1) % (window - 1) == 0 else h)
+            _handing_on(lambda t, h, h_0, window: h.detach() if (t + 1) % (window - 1) == 0 else h)
         ),
         "There are `window` windows, as chunk makes them; each should have `window` steps, "
-        "as split makes them.": lambda x, h0, W_xh, W_hh, b, window: _truncated_windows(
-            x, h0, W_xh, W_hh, b, -(-x.shape[1] // window)
+        "as split makes them.": lambda x, h_0, W_xh, W_hh, b, window: _truncated_windows(
+            x, h_0, W_xh, W_hh, b, -(-x.shape[1] // window)
         ),
         "Only the last window is part of the graph. The states of the earlier ones are detached before they "
         "are kept, so their losses reach no weight. Cut what goes on to the next step only.": (
@@ -518,7 +518,7 @@ truncated_windows = Exercise(
         ),
         "The cuts are early: the first window has only one step. Counted from 0, step t ends a window where "
         "t + 1 is a multiple of window.": (
-            _handing_on(lambda t, h, h0, window: h.detach() if t % window == 0 else h)
+            _handing_on(lambda t, h, h_0, window: h.detach() if t % window == 0 else h)
         ),
         "The last state of each window is detached before it is kept, so its own loss reaches no weight. "
         "Keep it first, then cut what goes on to the next step.": (_border_detached),

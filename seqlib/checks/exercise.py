@@ -120,7 +120,7 @@ class Exercise:
         with settled():
             status, message, printed = self._judge(function, seed)
         if status == "correct":
-            topic = self.reference.__module__.removeprefix("seqlib.checks.").partition(".")[0]
+            topic = self.reference.__module__.rpartition(".")[2]
             message = f"{message} {progress.record(f'{topic}.{self.name}')}".rstrip()
         return Report(status, message, self.name, printed)
 

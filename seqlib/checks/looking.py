@@ -64,7 +64,7 @@ RETURNED: Mapping[str, Function] = {
     "Only the weights come back. They are still to be used on the values: return context, weights.": (
         lambda c, w: w
     ),
-    "The numbers are right, but they are cut off from the graph, so that nothing could be learned through "
+    "The numbers are right, but they are cut off from the graph, so that nothing could be learnt through "
     "them. detach, no_grad, item() and torch.tensor(...) cut it.": lambda c, w: (c.detach(), w.detach()),
 }
 

@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
+from seqlib import progress
 from seqlib.checks.report import box, paragraph
 
 Guess = int | float | str
@@ -15,27 +16,41 @@ EMPTY = "no prediction yet: put your guess into the cell above and run it again"
 class Prediction:
     """A question, and what the learner expects.
 
-        prediction = Prediction("How many steps until the gradient is halved?", guess=None, unit="steps")
+        prediction = Prediction("When is the gradient halved?", chapter=3, guess=None, unit="steps")
         prediction.compare(8)
 
     With `choices`, the guess is one of them, in whatever case it is written; without, it is a finite number.
     None: nobody has guessed yet.
+
+    A guess at a question of a `chapter` (its number) is noted in the learner's progress: only the question.
     """
 
     question: str
+    _: KW_ONLY
+    chapter: int | None = None
     choices: Sequence[Guess] | None = None
     guess: Guess | None = None
     unit: str = ""
+    _remark: str = field(default="", init=False, compare=False)  # a trouble with the file of the progress
 
     def __post_init__(self) -> None:
-        if self.guess is not None:
-            object.__setattr__(self, "guess", self._examined(self.guess, "guess"))
+        numbers = [number for number, _, _ in progress.CHAPTERS]
+        if self.chapter is not None and (type(self.chapter) is not int or self.chapter not in numbers):
+            raise ValueError(
+                f"chapter must be the number of a chapter, from 0 to {max(numbers)}, got {self.chapter!r}"
+            )
+        if self.guess is None:
+            return
+        object.__setattr__(self, "guess", self._examined(self.guess, "guess"))
+        if self.chapter is not None:
+            remark = progress.record(f"{self.chapter}. {self.question}", "predicted")
+            object.__setattr__(self, "_remark", remark)
 
     def __repr__(self) -> str:
-        return f"{self.question}\n  {self._answer}"
+        return "\n  ".join([self.question, *self._lines])
 
     def _repr_html_(self) -> str:
-        return box(self.question, paragraph(self._answer), "#0072B2")
+        return box(self.question, paragraph("\n".join(self._lines)), "#0072B2")
 
     def compare(self, measured: Any, *, within: float | int = 1.1) -> "Comparison":
         """The guess beside what was measured.
@@ -47,6 +62,10 @@ class Prediction:
         measured = measured.item() if hasattr(measured, "item") else measured  # a tensor or NumPy number
         measured = self._examined(measured, "measured")
         return Comparison(self.guess, measured, self.unit, None if self.choices is not None else within)
+
+    @property
+    def _lines(self) -> list[str]:
+        return [self._answer, self._remark] if self._remark else [self._answer]
 
     @property
     def _answer(self) -> str:

@@ -152,7 +152,7 @@ sequence_log_prob = Exercise(
         "By the chain rule p(tokens) is a product: one factor for the first token, and one for each token "
         "given the one before it.",
         "The logarithm of a product is the sum of the logarithms. A sum never becomes too small, a product "
-        "of 2000 probabilities does.",
+        "of 2,000 probabilities does.",
         "p_next[tokens[:-1], tokens[1:]] has the T-1 factors of the pairs. Add up their logarithms and that "
         "of p_first[tokens[0]].",
     ),

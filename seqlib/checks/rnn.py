@@ -1,7 +1,7 @@
 """Exercises of the chapter on recurrent networks.
 
-Dimensions: B batch, T time, E input features, H hidden, V vocabulary, D embedding. Batch first; rows are
-vectors, so a state is multiplied from its right: h @ W_hh.
+Dimensions: B batch, T time, E input features (or those of an embedding), H hidden, V vocabulary. Batch first;
+rows are vectors, so a state is multiplied from its right: h @ W_hh.
 """
 
 from typing import Any
@@ -128,9 +128,9 @@ rnn_step = Exercise(
 # ------------------------------------------------------------------------------------ all steps
 
 
-def _unroll(x: Tensor, h0: Tensor, W_xh: Tensor, W_hh: Tensor, b: Tensor) -> Tensor:
-    """All states h_1 ... h_T of a batch of sequences: x (B, T, E), h0 (B, H) -> (B, T, H)"""
-    h = h0
+def _unroll(x: Tensor, h_0: Tensor, W_xh: Tensor, W_hh: Tensor, b: Tensor) -> Tensor:
+    """All states h_1 ... h_T of a batch of sequences: x (B, T, E), h_0 (B, H) -> (B, T, H)"""
+    h = h_0
     states = []
     for x_t in x.unbind(1):  # T times (B, E)
         h = torch.tanh(x_t @ W_xh + h @ W_hh + b)
@@ -146,15 +146,15 @@ def _sequence_inputs(g: Generator) -> tuple[Tensor, ...]:
 
 def _states_and_gradients(states: Tensor, args: tuple[Tensor, ...]) -> dict[str, Tensor]:
     gradients = torch.autograd.grad(states.sum(), args, materialize_grads=True)
-    names = "x", "h0", "W_xh", "W_hh", "b"
+    names = "x", "h_0", "W_xh", "W_hh", "b"
     return {"the result": states} | {
         f"the gradient of the result's sum by {name}": gradient
         for name, gradient in zip(names, gradients, strict=True)
     }
 
 
-def _detached_between_steps(x: Tensor, h0: Tensor, W_xh: Tensor, W_hh: Tensor, b: Tensor) -> Tensor:
-    h, states = h0, []
+def _detached_between_steps(x: Tensor, h_0: Tensor, W_xh: Tensor, W_hh: Tensor, b: Tensor) -> Tensor:
+    h, states = h_0, []
     for x_t in x.unbind(1):
         states.append(torch.tanh(x_t @ W_xh + h @ W_hh + b))
         h = states[-1].detach()
@@ -178,16 +178,16 @@ unroll = Exercise(
         "through time: each step would learn as if it were the first. Hand h on as it is.": (
             _detached_between_steps
         ),
-        "Already h0 is detached, so no gradient reaches it. Start with h = h0.": lambda x, h0, *w: _unroll(
-            x, h0.detach(), *w
+        "Already h_0 is detached, so no gradient reaches it. Start with h = h_0.": lambda x, h_0, *w: _unroll(
+            x, h_0.detach(), *w
         ),
         "Only the last state comes back; all T of them are asked for.": lambda *a: _unroll(*a)[:, -1],
         "The states are one step late: h_0 to h_(T-1) instead of h_1 to h_T. "
-        "Keep the state after the step, not before it.": lambda x, h0, *w: torch.cat(
-            [h0[:, None], _unroll(x, h0, *w)[:, :-1]], 1
+        "Keep the state after the step, not before it.": lambda x, h_0, *w: torch.cat(
+            [h_0[:, None], _unroll(x, h_0, *w)[:, :-1]], 1
         ),
-        "h_0 is among the states; only the T new ones are asked for.": lambda x, h0, *w: torch.cat(
-            [h0[:, None], _unroll(x, h0, *w)], 1
+        "h_0 is among the states; only the T new ones are asked for.": lambda x, h_0, *w: torch.cat(
+            [h_0[:, None], _unroll(x, h_0, *w)], 1
         ),
         "The loop ends one step early: the last state is missing. range(T) goes up to T-1 by itself.": (
             lambda *a: _unroll(*a)[:, :-1]
@@ -195,11 +195,11 @@ unroll = Exercise(
         "The loop leaves out the first input, x[:, 0]: indices start at 0.": lambda x, *rest: _unroll(
             x[:, 1:], *rest
         ),
-        "The state starts from zeros; h0 has no effect.": lambda x, h0, *w: _unroll(
-            x, torch.zeros_like(h0), *w
+        "The state starts from zeros; h_0 has no effect.": lambda x, h_0, *w: _unroll(
+            x, torch.zeros_like(h_0), *w
         ),
-        "Every step starts from h0 again: the new state isn't carried to the next step.": (
-            lambda x, h0, W_xh, W_hh, b: torch.tanh(x @ W_xh + (h0 @ W_hh)[:, None] + b)
+        "Every step starts from h_0 again: the new state isn't carried to the next step.": (
+            lambda x, h_0, W_xh, W_hh, b: torch.tanh(x @ W_xh + (h_0 @ W_hh)[:, None] + b)
         ),
         "Every step reads the same input, x[:, 0]; step t reads x[:, t].": lambda x, *rest: _unroll(
             x[:, :1].expand_as(x), *rest
@@ -210,7 +210,7 @@ unroll = Exercise(
         "Time comes last in the result, (B, H, T). Stack the states along axis 1.": lambda *a: _unroll(*a).mT,
         "The states of different sequences are mixed up: view and reshape cut the numbers anew and move no "
         "axis. torch.stack(states, 1) puts time where it belongs.": (
-            lambda x, h0, *w: _joined(x, h0, *w).view(len(x), x.shape[1], h0.shape[1])
+            lambda x, h_0, *w: _joined(x, h_0, *w).view(len(x), x.shape[1], h_0.shape[1])
         ),
         "torch.cat joins the states along an axis that is there already. torch.stack makes a new one, for "
         "time.": _joined,
@@ -222,18 +222,18 @@ unroll = Exercise(
             lambda x, *rest: _unroll(x[:, : len(x)], *rest)
         ),
         "The loop runs over the batch: `for x_t in x` and x[t] go along axis 0, and time is axis 1.": (
-            lambda x, h0, W_xh, W_hh, b: torch.stack([torch.tanh(one @ W_xh + h0 @ W_hh + b) for one in x])
+            lambda x, h_0, W_xh, W_hh, b: torch.stack([torch.tanh(one @ W_xh + h_0 @ W_hh + b) for one in x])
         ),
         "W_hh is transposed: h has a row for each sequence, so it is h @ W_hh.": (
-            lambda x, h0, W_xh, W_hh, b: _unroll(x, h0, W_xh, W_hh.T, b)
+            lambda x, h_0, W_xh, W_hh, b: _unroll(x, h_0, W_xh, W_hh.T, b)
         ),
     },
     hints=(
         "It is a loop over time that makes rnn_step T times. What has to go from one round to the next?",
-        "x.unbind(1) gives the T slices x_t (B, E). Start with h = h0, and replace h in every round.",
+        "x.unbind(1) gives the T slices x_t (B, E). Start with h = h_0, and replace h in every round.",
         "Collect every new h in a list, and torch.stack it along axis 1.",
     ),
-    look="Write out T = 2 by hand: h_1 from x[:, 0] and h0, then h_2 from x[:, 1] and h_1.",
+    look="Write out T = 2 by hand: h_1 from x[:, 0] and h_0, then h_2 from x[:, 1] and h_1.",
 )
 
 
@@ -459,56 +459,56 @@ sample_with_temperature = Exercise(
 # ------------------------------------------------------------------------------------ embedding
 
 
-def _embed(tokens: Tensor, E: Tensor) -> Tensor:
-    """The row of each token, the same as one_hot(tokens) @ E: tokens (B, T), E (V, D) -> (B, T, D)"""
-    return E[tokens]
+def _embed(tokens: Tensor, W: Tensor) -> Tensor:
+    """The row of each token, the same as one_hot(tokens) @ W: tokens (B, T), W (V, E) -> (B, T, E)"""
+    return W[tokens]
 
 
 def _embed_inputs(g: Generator, used: int) -> tuple[Tensor, Tensor]:
     """Tokens among the first `used` of the vocabulary, each of which occurs."""
-    B, T, V, D = 3, 5, 7, 11
-    return torch.randperm(B * T, generator=g).reshape(B, T) % used, _normal(g, V, D)
+    B, T, V, E = 3, 5, 7, 11
+    return torch.randperm(B * T, generator=g).reshape(B, T) % used, _normal(g, V, E)
 
 
 embed = Exercise(
     reference=_embed,
     inputs=(lambda g: _embed_inputs(g, 7), lambda g: _embed_inputs(g, 6)),
-    letters="B T D",
+    letters="B T E",
     mistakes={
-        "The table is transposed: a token's vector is a row of E, not a column.": lambda tokens, E: E.T[
+        "The table is transposed: a token's vector is a row of W, not a column.": lambda tokens, W: W.T[
             tokens
         ],
-        "The tokens pick columns of E, as its second index. A token's vector is a row: the first index.": (
-            lambda tokens, E: E[:, tokens]
+        "The tokens pick columns of W, as its second index. A token's vector is a row: the first index.": (
+            lambda tokens, W: W[:, tokens]
         ),
-        "This is the one-hot code itself; it still has to be multiplied with E.": lambda tokens, E: F.one_hot(
-            tokens, len(E)
-        ).to(E.dtype),
-        "The vectors are summed over time; each step keeps its own.": lambda tokens, E: E[tokens].sum(1),
-        "The tokens are counted from 1; they start at 0, and token 0 has row 0.": lambda tokens, E: E[
+        "This is the one-hot code itself; it still has to be multiplied with W.": lambda tokens, W: F.one_hot(
+            tokens, len(W)
+        ).to(W.dtype),
+        "The vectors are summed over time; each step keeps its own.": lambda tokens, W: W[tokens].sum(1),
+        "The tokens are counted from 1; they start at 0, and token 0 has row 0.": lambda tokens, W: W[
             tokens - 1
         ],
         "The rows are counted from 1; they start at 0, as the tokens do, and token 0 has row 0.": (
-            lambda tokens, E: E[tokens + 1]
+            lambda tokens, W: W[tokens + 1]
         ),
         "The number of the token is multiplied with a vector. It is a name and no quantity: token 6 isn't "
-        "three times token 2.": lambda tokens, E: tokens[..., None] * E[0],
+        "three times token 2.": lambda tokens, W: tokens[..., None] * W[0],
         "The tokens' numbers are multiplied with the table; it is their one-hot codes (B, T, V) that fit.": (
-            lambda tokens, E: tokens.to(E.dtype) @ E
+            lambda tokens, W: tokens.to(W.dtype) @ W
         ),
-        "one_hot gives integers. A product needs the dtype of E: one_hot(...).to(E.dtype).": (
-            lambda tokens, E: F.one_hot(tokens, len(E)) @ E
+        "one_hot gives integers. A product needs the dtype of W: one_hot(...).to(W.dtype).": (
+            lambda tokens, W: F.one_hot(tokens, len(W)) @ W
         ),
-        "F.embedding takes the tokens first and the table second.": lambda tokens, E: F.embedding(E, tokens),
+        "F.embedding takes the tokens first and the table second.": lambda tokens, W: F.embedding(W, tokens),
         "Without the number of classes, one_hot makes only as many as the largest token here needs. "
-        "E has V rows: F.one_hot(tokens, len(E)).": lambda tokens, E: F.one_hot(tokens).to(E.dtype) @ E,
+        "W has V rows: F.one_hot(tokens, len(W)).": lambda tokens, W: F.one_hot(tokens).to(W.dtype) @ W,
     },
     hints=(
         "What does a one-hot row times a matrix pick out of the matrix?",
         "It picks row number `token`. A tensor of indices in square brackets does that for all at once.",
-        "E[tokens] has the shape of tokens, with the row's D numbers behind it.",
+        "W[tokens] has the shape of tokens, with the row's E numbers behind it.",
     ),
-    look="Compare with torch.nn.functional.one_hot(tokens, len(E)).float() @ E.",
+    look="Compare with torch.nn.functional.one_hot(tokens, len(W)).float() @ W.",
 )
 
 

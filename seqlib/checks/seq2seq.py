@@ -362,7 +362,7 @@ masked_loss = Exercise(
         ),
         # what is returned
         "The number is right, but it has a graph of its own, which doesn't lead to the logits, so nothing "
-        "could be learned. detach(), item() and torch.tensor(...) cut the graph, and requires_grad doesn't "
+        "could be learnt. detach(), item() and torch.tensor(...) cut the graph, and requires_grad doesn't "
         "mend it: do without all of them.": lambda *args: _masked_loss(*args).detach().requires_grad_(),
         "item() makes a Python number, which has no gradient. Return the tensor.": lambda *args: _masked_loss(
             *args
@@ -604,7 +604,7 @@ greedy_decode = Exercise(
         ),
         "The state isn't carried: every step begins from the first one again. step returns the state to go "
         "on from: logits, state = step(token, state).": _decode_with(keep=lambda old, new: old),
-        "Every step is the first one again: it reads sos, and begins from the first state. Hand on the "
+        "Every step is the first one again: it reads sos, and begins from the initial state. Hand on the "
         "newest token and the newest state.": _decode_with(
             read=lambda written, sos: sos, keep=lambda old, new: old
         ),

@@ -1,7 +1,7 @@
 """Exercises of the chapter on the Transformer.
 
-Dimensions: B batch, T time (queries), S time of what is attended to, D model size, N heads, K = D / N numbers
-in each head (a key), V a value, t tokens in the cache. Batch first. Masks: True may attend.
+Dimensions: B batch, T time (queries), S time of what is attended to, D model size (or numbers in a value),
+N heads, K = D / N numbers in each head (a key), t tokens in the cache. Batch first. Masks: True may attend.
 
 As in the chapter on attention, the first kind of input of some exercises has equal sizes where nothing should
 depend on it: there a wrong axis doesn't raise, and the numbers tell which one it is.
@@ -32,9 +32,9 @@ def _call(function: Function, *args: Any, **options: Any) -> Any:
 
 
 def _scaled_dot_product_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """q (B, T, K), k (B, S, K), v (B, S, V), mask (B, T, S), True may attend
+    """q (B, T, K), k (B, S, K), v (B, S, D), mask (B, T, S), True may attend
 
-    K is d_k and V is d_v -> context (B, T, V), weights (B, T, S)
+    K is d_k and D is d_v -> context (B, T, D), weights (B, T, S)
     """
     scores = q @ k.mT / k.shape[-1] ** 0.5  # (B, T, S)
     weights = scores.masked_fill(~mask, -torch.inf).softmax(-1)
@@ -42,13 +42,13 @@ def _scaled_dot_product_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor)
 
 
 def _looked_up(
-    g: Generator, *, B: int, T: int, S: int, K: int, V: int, apart: float = 0.0
+    g: Generator, *, B: int, T: int, S: int, K: int, D: int, apart: float = 0.0
 ) -> tuple[Tensor, ...]:
     """Where queries and keys lie `apart`, the scores are far below what some would fill in."""
     mask = torch.rand(B, T, S, generator=g) < 0.6
     mask[torch.arange(T) % B, torch.arange(T)] = True  # some queries may attend to everything,
     mask[..., 0] = True  # and each to something
-    return normal(g, B, T, K) + apart, normal(g, B, S, K) - apart, normal(g, B, S, V), mask
+    return normal(g, B, T, K) + apart, normal(g, B, S, K) - apart, normal(g, B, S, D), mask
 
 
 def _scaled_with(
@@ -73,7 +73,7 @@ def _unmasked(scores: Tensor, mask: Tensor) -> Tensor:
 
 
 def _divided(divisor: Function) -> Function:
-    """The dot products divided by something else, a function of B, T, S, K, V."""
+    """The dot products divided by something else, a function of B, T, S, K, D."""
     return _scaled_with(
         lambda q, k, v: q @ k.mT / divisor(len(q), q.shape[1], k.shape[1], k.shape[2], v.shape[2])
     )
@@ -93,26 +93,26 @@ _FILLINGS: Mapping[str, float] = {"-torch.inf": -torch.inf, "-1e9": -1e9}
 scaled_dot_product_attention = Exercise(
     reference=_scaled_dot_product_attention,
     inputs=(
-        partial(_looked_up, B=5, T=5, S=5, K=5, V=5),
-        partial(_looked_up, B=2, T=3, S=5, K=7, V=11, apart=2.0),
+        partial(_looked_up, B=5, T=5, S=5, K=5, D=5),
+        partial(_looked_up, B=2, T=3, S=5, K=7, D=11, apart=2.0),
     ),
     observe=_pair_observed,
     mistakes={
         # the scale
         "The scores aren't divided by sqrt(K), so they grow with the length of the vectors, and the softmax "
-        "soon gives one key nearly everything.": _divided(lambda B, T, S, K, V: 1),
+        "soon gives one key nearly everything.": _divided(lambda B, T, S, K, D: 1),
         "The scores are divided by K. It is its root, sqrt(K). (Where q and k are divided both, each gets "
-        "K ** 0.25.)": _divided(lambda B, T, S, K, V: K),
+        "K ** 0.25.)": _divided(lambda B, T, S, K, D: K),
         "The scores are multiplied by sqrt(K). They are divided by it.": _divided(
-            lambda B, T, S, K, V: K**-0.5
+            lambda B, T, S, K, D: K**-0.5
         ),
         **{
             f"The scores are divided by sqrt({letter}), with {letter} {what}. It is sqrt(K), with K the "
             "length of a key, k.shape[-1]: so many products are added up in a score.": _divided(root)
             for letter, what, root in (
-                ("V", "the length of a value", lambda B, T, S, K, V: V**0.5),
-                ("S", "the number of keys", lambda B, T, S, K, V: S**0.5),
-                ("B", "the size of the batch, len(q)", lambda B, T, S, K, V: B**0.5),
+                ("D", "the length of a value", lambda B, T, S, K, D: D**0.5),
+                ("S", "the number of keys", lambda B, T, S, K, D: S**0.5),
+                ("B", "the size of the batch, len(q)", lambda B, T, S, K, D: B**0.5),
             )
         },
         "The weights are divided by sqrt(K), so they don't add up to 1. The scores are to be divided, before "
@@ -126,7 +126,7 @@ scaled_dot_product_attention = Exercise(
             )(q, k, v, mask)
             for letter, divisor in {
                 "K": lambda k, v: k.shape[-1] ** 0.5,
-                "V": lambda k, v: v.shape[-1] ** 0.5,
+                "D": lambda k, v: v.shape[-1] ** 0.5,
             }.items()
         },
         "The scores aren't divided by sqrt(K), and the mask has no effect.": _scaled_with(
@@ -226,13 +226,13 @@ scaled_dot_product_attention = Exercise(
             q, k, v, mask
         ),
         "The weights are transposed in the product, so that the sum runs over the queries. It runs over S, "
-        "the keys: weights @ v, (T, S) @ (S, V).": _scaled_with(read=lambda weights, v: weights.mT @ v),
-        "v @ weights adds up columns of the values. A value is a row: weights @ v, (T, S) @ (S, V).": (
+        "the keys: weights @ v, (T, S) @ (S, D).": _scaled_with(read=lambda weights, v: weights.mT @ v),
+        "v @ weights adds up columns of the values. A value is a row: weights @ v, (T, S) @ (S, D).": (
             _scaled_with(read=lambda weights, v: v @ weights)
         ),
         "weights * v multiplies entry by entry. @ gives each value its weight, and adds up: weights @ v, "
-        "(T, S) @ (S, V).": _scaled_with(read=lambda weights, v: weights * v),
-        "The weighted values aren't added up, (B, T, S, V). Their sum over S is the context: weights @ v.": (
+        "(T, S) @ (S, D).": _scaled_with(read=lambda weights, v: weights * v),
+        "The weighted values aren't added up, (B, T, S, D). Their sum over S is the context: weights @ v.": (
             _scaled_with(read=lambda weights, v: weights[..., None] * v[:, None])
         ),
         # what is returned

@@ -22,7 +22,7 @@ def gradient_decay_explorer(*, cell: str = "RNN") -> Explorer:
     `cell` is what "Cell" shows first: "RNN", "LSTM" or "GRU". Raises ValueError for anything else.
 
     Controls: "Gain" (of the recurrent matrix: its spectral radius, or the scale of an orthogonal one),
-    "Input size", "Length", "Hidden size", "Seed", "Matrix", "Cell", and "Activation" for an RNN, "Forget
+    "Input scale", "Length", "Hidden size", "Seed", "Matrix", "Cell", and "Activation" for an RNN, "Forget
     bias" for an LSTM.
     """
     cells = ("RNN", "LSTM", "GRU")
@@ -33,7 +33,7 @@ def gradient_decay_explorer(*, cell: str = "RNN") -> Explorer:
         artists = figures.draw_gradient_flow(ax)
     controls = {
         "gain": FloatSlider(description="Gain", value=1.0, min=0.5, max=1.5, step=0.01),
-        "input_std": FloatSlider(description="Input size", value=0.1, min=0, max=1, step=0.05),
+        "input_std": FloatSlider(description="Input scale", value=0.1, min=0, max=1, step=0.05),
         "length": IntSlider(description="Length", value=100, min=10, max=200),
         "hidden_size": IntSlider(description="Hidden size", value=64, min=8, max=128),
         "seed": IntSlider(description="Seed", value=0, min=0, max=20),

@@ -11,6 +11,7 @@ import io
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import is_dataclass
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -181,11 +182,7 @@ class Explorer(ipywidgets.VBox):
         return background, foreground
 
     def _layer(self, layer: ipywidgets.HTML, artists: list[Artist], attributes: dict[str, str]) -> str:
-        def draw(renderer: RendererBase) -> None:
-            for artist in artists:
-                artist.draw(renderer)
-
-        return svg(self.figure, draw, attributes, unique=layer.model_id)
+        return svg(self.figure, partial(_draw_all, artists), attributes, unique=layer.model_id)
 
     def _still_changed(self) -> bool:
         """matplotlib marks as stale whatever was set since it was drawn.
@@ -209,10 +206,11 @@ class Explorer(ipywidgets.VBox):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={_short(v)}' for name, v in self.values.items())})"
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
-        """The widget, and for viewers without a kernel its present picture."""
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The widget, and for viewers without a kernel its present picture, which is described beside it."""
         bundle = super()._repr_mimebundle_(**kwargs)
-        return {**bundle, "text/plain": repr(self), "image/png": b64encode(self._png()).decode()}
+        picture = {"text/plain": repr(self), "image/png": b64encode(self._png()).decode()}
+        return {**bundle, **picture}, {"image/png": {"alt": self._describe(self.trace)}}
 
 
 _CONTAINERS = (FigureBase, Axes, Axis, Tick)  # stale as soon as anything in them is
@@ -248,6 +246,11 @@ def _in_front_of(moving: list[Artist]) -> list[Artist]:
         others = (child for child in ax.get_children() if child not in hidden and child not in moving)
         front += (child for child in others if child.get_zorder() > top)
     return sorted(front, key=_drawing_order)
+
+
+def _draw_all(artists: list[Artist], renderer: RendererBase) -> None:
+    for artist in artists:
+        artist.draw(renderer)
 
 
 def _drawing_order(artist: Artist) -> tuple[Any, ...]:

@@ -150,7 +150,7 @@ def context_explorer() -> Explorer:
         best, worst = int(trace.held_out.argmin()), int(trace.bits.argmax())
         return (
             f"Context length {trace.length}, smoothing {trace.smoothing:.3g}: perplexity "
-            f"{trace.train[trace.length]:.2f} on the last {_SCORED} characters of the training part "
+            f"{trace.train[trace.length]:.2f} on the last {_SCORED:,} characters of the training part "
             f"and {trace.held_out[trace.length]:.2f} on the held-out part, where it is lowest at length "
             f"{best}, {trace.held_out[best]:.2f}. The {len(text)} held-out characters shown cost "
             f"{trace.bits.mean():.2f} bits each on average, and the most improbable one, {text[worst]!r} "

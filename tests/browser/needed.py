@@ -1,8 +1,9 @@
 """Which cells of a chapter have to run before its explorers can be shown."""
 
-import ast
+import dis
 import re
 from pathlib import Path
+from types import CodeType
 
 CELL = re.compile(r"^# %%(.*)\n", flags=re.MULTILINE)
 
@@ -13,17 +14,28 @@ def code_cells(source: Path) -> list[str]:
     return [text for kind, text in zip(parts[::2], parts[1::2], strict=True) if "[markdown]" not in kind]
 
 
-def names(tree: ast.AST) -> tuple[set[str], set[str]]:
-    """What a cell defines, and what it uses."""
-    defined, used = set(), set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name):
-            (used if isinstance(node.ctx, ast.Load) else defined).add(node.id)
-        elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-            defined.add(node.name)
-        elif isinstance(node, ast.alias):
-            defined.add((node.asname or node.name).partition(".")[0])
-    return defined, used
+def names(cell: str) -> tuple[set[str], set[str]]:
+    """What a cell defines, and what it uses that was there before."""
+    defined, used, in_functions = set(), set(), set()
+    for step in dis.get_instructions(compile(cell, "cell", "exec")):
+        if step.opname == "STORE_NAME":
+            defined.add(step.argval)
+        elif step.opname == "LOAD_NAME":
+            used |= {step.argval} - defined
+        elif isinstance(step.argval, CodeType):
+            in_functions |= names_in_functions(step.argval)
+    return defined, used | in_functions - defined  # functions are mostly called when the cell is through
+
+
+def names_in_functions(code: CodeType) -> set[str]:
+    """What a function, a class or a comprehension uses of the notebook, with all that is inside it."""
+    found = set()
+    for step in dis.get_instructions(code):
+        if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+            found.add(step.argval)
+        elif isinstance(step.argval, CodeType):
+            found |= names_in_functions(step.argval)
+    return found
 
 
 def needed(cells: list[str]) -> list[int]:
@@ -34,7 +46,7 @@ def needed(cells: list[str]) -> list[int]:
     wanted: set[str] = set()
     chosen = []
     for number in reversed(range(len(cells))):
-        defined, used = names(ast.parse(cells[number]))
+        defined, used = names(cells[number])
         if re.search(r"^(\w+_explorer|Explorer)\(", cells[number], flags=re.MULTILINE) or defined & wanted:
             chosen.append(number)
             wanted = wanted - defined | used

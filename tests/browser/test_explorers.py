@@ -150,7 +150,7 @@ def test_the_svg_in_the_page_looks_like_matplotlibs_own_png(browser):
         describe=str,
         x=IntSlider(description="x"),
     )
-    bundle = explorer._repr_mimebundle_()
+    bundle, _ = explorer._repr_mimebundle_()
     png = Image.open(io.BytesIO(base64.b64decode(bundle["image/png"]))).convert("L")
     page = browser.new_page(viewport={"width": png.width, "height": png.height})
     layers = explorer.background, explorer.overlay, explorer.foreground

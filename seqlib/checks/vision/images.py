@@ -156,7 +156,7 @@ patchify = Exercise(
                 images.unflatten(2, (size, -1)).unflatten(1, (size, -1)).transpose(2, 3)
             )
         ),
-        "All patches are 2 x 2, whatever size is. Use the argument.": lambda images, size: _patchify(
+        "All patches are 2 by 2, whatever size is. Use the argument.": lambda images, size: _patchify(
             images, 2
         ),
         "The squares overlap: each begins one pixel after the one before. It begins size pixels after it: in "

@@ -270,7 +270,7 @@ def update_patch_view(artists: PatchArtists, view: PatchView) -> None:
             color=ink_on(to_rgb(colour)) if inside else "black",
         )
     size, said = view.read.patch_size, int(view.probabilities.argmax())
-    artists.title.set_text(f"Layer {view.layer}, head {view.head}; patches of {size} x {size}")
+    artists.title.set_text(f"Layer {view.layer}, head {view.head}; patches of {size} by {size}")
     p = float(view.probabilities[said])
     artists.answer.set_text(f"The model: {said} ({p:.2f}); the label: {view.label}")
 

@@ -51,8 +51,8 @@ def patch_explorer(
         size, said = view.read.patch_size, int(view.probabilities.argmax())
         return (
             f"Digit {view.digit} of {pictures}, labelled {view.label}, in {len(view.weights) - 1} patches of "
-            f"{size} x {size} pixels. Layer {view.layer} of {layers}, head {view.head} of {heads}: the class "
-            f"token looks at {_patch_most(view.weights)}. Along all ways (roll-out): "
+            f"{size} by {size} pixels. Layer {view.layer} of {layers}, head {view.head} of {heads}: the "
+            f"class token looks at {_patch_most(view.weights)}. Along all ways (roll-out): "
             f"{_patch_most(view.rolled)}. The model says {said}, with probability "
             f"{view.probabilities[said]:.2f}, which is {'right' if said == view.label else 'wrong'}."
         )
