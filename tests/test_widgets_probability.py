@@ -126,7 +126,7 @@ def test_bits_are_those_of_the_trigram_model_for_the_text_as_it_is_shown(seed):
     assert explorer.trace.bits == pytest.approx(-log_probs.mean().item() / math.log(2))
     assert explorer.artists.mark.get_xydata().tolist() == [[0.2, explorer.trace.bits]]
     text = alternative(explorer)
-    assert f"{explorer.trace.bits:.2f} bits" in text and f"{int(explorer.trace.moved.sum())} of the" in text
+    assert f"{explorer.trace.bits:.2f} bits" in text and f"{int(explorer.trace.moved.sum()):,} of the" in text
 
 
 def test_the_more_is_shuffled_the_more_a_character_costs_up_to_more_than_a_blind_guess():

@@ -2,8 +2,9 @@
 
 make test       (the same, after making the environment where needed)
 
-The quick groups come first, one after the other, and the first that fails ends it. Of the long ones two run
-at a time, since each keeps one core busy; what a group says is shown when it is through.
+The quick groups come first, one after the other, and the first that fails ends it. Of the long ones three run
+at a time: that keeps two cores busy, since the browser often waits. What a group says is shown when it is
+through.
 """
 
 import os
@@ -29,7 +30,7 @@ PARTS = {
 }
 PYTEST = ("-m", "pytest", "-p", "no:nbval")  # which takes seconds to load, and is for notebooks only
 REST = [f"--ignore={path}" for part in PARTS.values() for path in ("tests/browser", *part)]
-LONG = {  # in an order in which both lanes end at about the same time
+LONG = {  # in an order in which all end at about the same time
     "notebooks give the stored outputs": ("-m", "pytest", "notebooks"),
     "notebooks in a browser": ("-m", "pytest", "tests/browser"),
     **{f"unit tests of {name}": (*PYTEST, *part) for name, part in PARTS.items()},
@@ -50,8 +51,8 @@ def main() -> int:
         announce(name, arguments)
         if status := subprocess.call([sys.executable, *arguments], cwd=ROOT):
             return failed(name, arguments, status)
-    with ThreadPoolExecutor(max_workers=2) as two:
-        running = {two.submit(run, arguments): name for name, arguments in LONG.items()}
+    with ThreadPoolExecutor(max_workers=3) as lanes:
+        running = {lanes.submit(run, arguments): name for name, arguments in LONG.items()}
         results = {}
         for done in as_completed(running):
             name, finished = running[done], done.result()

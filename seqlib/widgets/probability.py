@@ -56,8 +56,8 @@ def shuffle_explorer() -> Explorer:
 
     def describe(trace: Shuffled) -> str:
         return (
-            f"{int(trace.moved.sum())} of the text's {len(trace.text)} characters have changed places. It "
-            f"now costs {trace.bits:.2f} bits a character under a trigram model; in its own order "
+            f"{int(trace.moved.sum()):,} of the text's {len(trace.text):,} characters have changed places. "
+            f"It now costs {trace.bits:.2f} bits a character under a trigram model; in its own order "
             f"{spread[0, 0]:.2f}, with all of them moved {spread[:, -1].median():.2f}, and guessing evenly "
             f"among {len(vocabulary)} characters {math.log2(len(vocabulary)):.2f}. "
             f"It begins: {trace.text[:80]}"
