@@ -94,9 +94,8 @@ def run(notebook: NotebookNode, source: Path, *, keep_going: bool = False) -> li
         begun.append(cell_index)
         moments.append(time.perf_counter())
 
-    def end(cell: NotebookNode, cell_index: int) -> None:
-        if cell.cell_type == "code":
-            seconds[cell_index] = time.perf_counter() - moments[-1]
+    def end(cell: NotebookNode, cell_index: int, execute_reply: object) -> None:
+        seconds[cell_index] = time.perf_counter() - moments[-1]
 
     client = NotebookClient(
         notebook,
@@ -107,7 +106,7 @@ def run(notebook: NotebookNode, source: Path, *, keep_going: bool = False) -> li
         record_timing=False,
         resources={"metadata": {"path": str(notebook_of(source).parent)}},
         on_cell_start=begin,
-        on_cell_complete=end,
+        on_cell_executed=end,
     )
     variables = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"} | KERNEL_VARIABLES
     try:

@@ -12,7 +12,7 @@
 # hidden state is good for.
 #
 # You should know what a conditional probability, a logarithm and a least-squares fit are. Reading takes about
-# an hour, with the exercises an hour and a half. All cells together run in about 15 seconds.
+# an hour, with the exercises an hour and a half. All cells together run in about 10 seconds.
 
 # %%
 import math
