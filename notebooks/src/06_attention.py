@@ -11,7 +11,7 @@
 # whether a network looks where it should, and say what a picture of attention shows and what it doesn't.
 #
 # You should have read chapter 5. Reading takes about an hour and a quarter, with the exercises two and a
-# half. All cells together run in about 50 seconds; nearly all of that is training.
+# half. All cells together run in about 55 seconds; nearly all of that is training.
 
 # %%
 import math

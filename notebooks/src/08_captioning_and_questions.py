@@ -16,7 +16,7 @@
 # comes from the picture at all.
 #
 # You should have read chapters 5 to 7. Reading takes about an hour, with the exercises two. All cells
-# together run in about 45 seconds.
+# together run in about 40 seconds.
 
 # %%
 from collections import Counter

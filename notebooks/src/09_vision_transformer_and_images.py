@@ -16,7 +16,7 @@
 # machine that draws: is it what was asked for, and is it more than a copy?
 #
 # You should have read chapters 7 and 8. Reading takes about an hour, with the exercises two. All cells
-# together run in about 40 seconds.
+# together run in about 45 seconds.
 
 # %%
 import matplotlib.pyplot as plt
