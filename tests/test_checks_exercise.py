@@ -522,7 +522,7 @@ def test_hints_come_one_by_one_and_end_with_the_way_to_the_solution():
     assert (
         shown[2]
         == shown[3]
-        == "No more hints for scale\n  All 2 are given. scale.solution() shows an answer."
+        == "No more hints for scale\n  All 2 are given. check.scale.solution() shows an answer."
     )
 
 

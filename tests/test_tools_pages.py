@@ -187,7 +187,7 @@ def test_the_front_page_lists_the_chapters_and_shows_the_map(out):
         ["3 Backpropagation & time", "How does step 3 learn of a mistake at step 80?"],
     ]
     assert [link["href"] for link in soup.select("tbody a")] == ["02_rnn.html", "03_bptt.html"]
-    assert soup.main.img["src"] == "map.svg" and "from 6 to 8" in soup.main.img["alt"]
+    assert soup.main.img["src"] == "map.svg" and "from 7 to 8" in soup.main.img["alt"]
 
 
 def test_the_readme_has_a_question_for_every_chapter():

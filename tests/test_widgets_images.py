@@ -79,8 +79,8 @@ def test_every_control_works_at_its_minimum_middle_and_maximum(make, pictures):
 @pytest.mark.parametrize(
     ("make", "labels"),
     [
-        (looks_explorer, ["Patch size", "Head", "Layer", "Digit"]),
-        (one_model_explorer, ["Patch size", "Head", "Layer", "Digit"]),
+        (looks_explorer, ["Patch size", "Head", "Layer", "Picture"]),
+        (one_model_explorer, ["Patch size", "Head", "Layer", "Picture"]),
         (paints_explorer, ["Prompt", "Temperature", "Seed", "Pixels"]),
     ],
 )
@@ -133,7 +133,7 @@ def test_weights_roll_out_and_probabilities_are_the_models_own():
         text, label = alternative(explorer), int(digits.labels[digit - 1])
         patches = (8 // size) ** 2
         assert text.startswith(
-            f"Digit {digit} of 7, labelled {label}, in {patches} patches of {size} by {size} pixels. "
+            f"Picture {digit} of 7, labelled {label}, in {patches} patches of {size} by {size} pixels. "
             f"Layer {layer} of {LAYERS}, head {head} of {HEADS}: the class token looks at patch "
         )
         most = int(weights[1:].argmax())

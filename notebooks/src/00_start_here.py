@@ -8,16 +8,18 @@
 # Nothing has to be taken on trust: what the text claims about a model, a cell has measured before your eyes.
 #
 # Everything runs on your own machine. Nothing is downloaded while you work, and nothing about you is sent
-# anywhere.
+# anywhere. (At its first start JupyterLab itself asks whether it may fetch its news; the course doesn't need
+# them.)
 #
 # This notebook takes ten minutes. It looks at your installation, shows the map, and goes once through all
-# that a chapter is made of, in miniature. You should know some Python, and have seen PyTorch tensors before.
+# that a chapter is made of, in miniature. You should know some Python, and have trained some small network in
+# PyTorch before. (Chapter 1 also fits by least squares, and chapter 3 speaks of eigenvalues.)
 #
 # ## Does everything work?
 #
-# Click on the next cell and press **Shift+Enter**: this runs the cell and goes on to the one below. A number
-# in the brackets on its left says that it has been run, a star that it is still running. What you see below
-# the cells now was stored by us, and running them replaces it.
+# Click on the next cell and press **Shift+Enter**: this runs the cell and goes on to the one below. A star in
+# the brackets on its left says that it is still running, a number that it has been run. The numbers that you
+# see now, and what is below the cells, were stored by us; running a cell replaces them.
 
 # %% tags=["nbval-ignore-output"]
 from seqlib.installation import check_installation
@@ -38,7 +40,6 @@ print("ready")
 # Every chapter then begins with a cell like this one. The seed makes random numbers the same on every run.
 
 # %%
-
 import numpy as np
 import torch
 
@@ -294,7 +295,8 @@ Progress()
 #
 # **Stopping.** A training shows a bar with its progress, and the text says beforehand how long it takes. The
 # square button above the notebook (or the key I twice, outside of the text) interrupts it. The model keeps
-# what it has learnt so far, and you can go on to the next cell with it.
+# what it has learnt so far, and you can go on with it. Only a cell that checks what the whole training should
+# have reached may then say so with an `AssertionError`; go on to the one below it.
 #
 # **Starting again.** If names have got into a muddle, choose *Restart Kernel and Run All Cells* in the menu
 # Kernel. To have a chapter as it was in the beginning, type `git checkout -- notebooks/02_rnn.ipynb` in a

@@ -1104,9 +1104,9 @@ def twice():
 
 
 for mode in ("as it is", "after eval()"):
-    same, share = twice()
-    print(f"{mode:13} twice the same answers: {same}, exact: {100 * share:.0f} %")
-    assert same == (share > 0.9) == (mode == "after eval()")
+    same, exact_share = twice()
+    print(f"{mode:13} twice the same answers: {same}, exact: {100 * exact_share:.0f} %")
+    assert same == (exact_share > 0.9) == (mode == "after eval()")
     model.eval()
 
 # %% [markdown]

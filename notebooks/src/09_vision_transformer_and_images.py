@@ -288,9 +288,9 @@ torch.testing.assert_close(rolled, by_hand)
 print("rows sum to", rolled.sum(-1).mean().round(decimals=3).item())
 
 # %% [markdown]
-# Compare patches of several sizes, the heads of both layers, and the roll-out of all. **Digit** takes another
-# picture. In each map the patch with the largest weight is framed and has the full colour, whatever that
-# weight is; the numbers say how large.
+# Compare patches of several sizes, the heads of both layers, and the roll-out of all. **Picture** takes
+# another digit. In each map the patch with the largest weight is framed and has the full colour, whatever
+# that weight is; the numbers say how large.
 
 # %%
 from seqlib.widgets.vision import patch_explorer

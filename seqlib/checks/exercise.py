@@ -99,7 +99,7 @@ class Exercise:
         """One more hint each time."""
         total = len(self.hints)
         if self._hints_given == total:
-            text = f"All {total} are given. {self.name}.solution() shows an answer."
+            text = f"All {total} are given. check.{self.name}.solution() shows an answer."
             return Note(f"No more hints for {self.name}", text)
         self._hints_given += 1
         return Note(f"Hint {self._hints_given} of {total} for {self.name}", self.hints[self._hints_given - 1])

@@ -20,10 +20,10 @@ _CARDS = {  # where each chapter stands (column, row), and the question that it 
     5: ((3, 1), "How to answer in\nanother length?"),
     6: ((2, 1), "Where should\nthe model look?"),
     7: ((1, 1), "Is looking\nall that it takes?"),
-    8: ((2, 2), "What is\nin this picture?"),
-    9: ((1, 2), "Is a picture\na sequence, too?"),
+    8: ((1, 2), "What is\nin this picture?"),
+    9: ((2, 2), "Is a picture\na sequence, too?"),
 }
-BUILDS_ON = {1: 0, 2: 1, 3: 2, 4: 3, 5: 4, 6: 5, 7: 6, 8: 6, 9: 7}
+BUILDS_ON = {1: 0, 2: 1, 3: 2, 4: 3, 5: 4, 6: 5, 7: 6, 8: 7, 9: 8}
 
 _CARD, _GAP = (2.15, 1.25), (0.36, 0.42)  # inches
 _COLUMNS, _ROWS = 4, 3

@@ -29,9 +29,9 @@ def patch_explorer(
 ) -> Explorer:
     """What the class token looks at in each head, along all ways (the roll-out), and what the model says.
 
-    models: by patch size. Controls: "Patch size", "Head", "Layer", "Digit", which begin at the arguments; the
-    last three are counted from 1. Raises ValueError for no models or digits, for models of another patch size
-    than they are filed under or of different numbers of layers or heads, and for a beginning that isn't
+    models: by patch size. Controls: "Patch size", "Head", "Layer", "Picture", which begin at the arguments;
+    the last three are counted from 1. Raises ValueError for no models or digits, for models of another patch
+    size than they are filed under or of different numbers of layers or heads, and for a beginning that isn't
     there.
     """
     reads = _patch_reads(models, digits)
@@ -50,8 +50,8 @@ def patch_explorer(
     def describe(view: PatchView) -> str:
         size, said = view.read.patch_size, int(view.probabilities.argmax())
         return (
-            f"Digit {view.digit} of {pictures}, labelled {view.label}, in {len(view.weights) - 1} patches of "
-            f"{size} by {size} pixels. Layer {view.layer} of {layers}, head {view.head} of {heads}: the "
+            f"Picture {view.digit} of {pictures}, labelled {view.label}, in {len(view.weights) - 1} patches "
+            f"of {size} by {size} pixels. Layer {view.layer} of {layers}, head {view.head} of {heads}: the "
             f"class token looks at {_patch_most(view.weights)}. Along all ways (roll-out): "
             f"{_patch_most(view.rolled)}. The model says {said}, with probability "
             f"{view.probabilities[said]:.2f}, which is {'right' if said == view.label else 'wrong'}."
@@ -66,7 +66,7 @@ def patch_explorer(
         patch_size=SelectionSlider(description="Patch size", options=list(reads), value=patch_size),
         head=IntSlider(description="Head", value=head, min=1, max=heads),
         layer=IntSlider(description="Layer", value=layer, min=1, max=layers),
-        digit=IntSlider(description="Digit", value=digit, min=1, max=pictures),
+        digit=IntSlider(description="Picture", value=digit, min=1, max=pictures),
     )
 
 
