@@ -550,7 +550,7 @@ assert max(results["transformer"]["exact"]) < min(results["with_attention"]["exa
 # such a head start counts. The Transformer's hour came with large data and large machines.
 #
 # For a look at the training itself, here is a smaller Transformer on numbers of up to six digits, for some
-# 10 seconds. You may interrupt it.
+# 8 seconds. You may interrupt it.
 
 # %% tags=["nbval-ignore-output"]
 from seqlib.pairs import make_corpus, number_pair, number_pairs
