@@ -198,6 +198,18 @@ def words() -> Any:
     return make_corpus(number_pairs(5, digits=2, generator=seeded()), held_out=1, generator=seeded())
 
 
+def captioner() -> Any:
+    return model(Captioner, features=6, embedding_size=3, hidden_size=5)
+
+
+def answerer() -> Any:
+    return model(QuestionAnswerer, model_size=8, num_heads=2, num_layers=1)
+
+
+def painter() -> Any:
+    return model(Painter, model_size=8, num_heads=2, num_layers=1)
+
+
 def seq2seq() -> Any:
     return model(Seq2Seq, V, V, embedding_size=E, hidden_size=H)
 
@@ -683,50 +695,30 @@ CALLS: dict[str, Callable[[], tuple[Callable[..., Any], dict[str, Any]]]] = {
     "scenes.ask": lambda: (lambda cells: ask(cells, generator=seeded()), dict(cells=cells())),
     "scenes.question": lambda: (lambda digit: question("above", digit), dict(digit=3)),
     "vision.FeatureGrid.forward": lambda: (model(FeatureGrid, 6), dict(images=x(B, 24, 24))),
-    "vision.Captioner.forward": lambda: (
-        model(Captioner, features=6, embedding_size=3, hidden_size=5),
-        dict(images=x(B, 24, 24), inputs=tokens(B, T)),
-    ),
+    "vision.Captioner.forward": lambda: (captioner(), dict(images=x(B, 24, 24), inputs=tokens(B, T))),
     "vision.caption_loss": lambda: (
-        lambda **given: caption_loss(
-            model(Captioner, features=6, embedding_size=3, hidden_size=5),
-            digits(),
-            generator=seeded(),
-            **given,
-        )(),
+        lambda **given: caption_loss(captioner(), digits(), generator=seeded(), **given)(),
         dict(batch_size=2),
     ),
     "vision.hard_caption_loss": lambda: (
-        lambda **given: hard_caption_loss(
-            model(Captioner, features=6, embedding_size=3, hidden_size=5),
-            digits(),
-            generator=seeded(),
-            **given,
-        )(),
+        lambda **given: hard_caption_loss(captioner(), digits(), generator=seeded(), **given)(),
         dict(batch_size=2),
     ),
     "vision.describe": lambda: (
-        lambda **given: describe(model(Captioner, features=6, embedding_size=3, hidden_size=5), **given),
+        lambda **given: describe(captioner(), **given),
         dict(image=x(24, 24), max_length=2),
     ),
     "vision.cell_weights": lambda: (cell_weights, dict(weights=p(B, 36))),
     "vision.exact_captions": lambda: (
-        lambda images, cells: exact_captions(
-            model(Captioner, features=6, embedding_size=3, hidden_size=5), Scenes(images, cells)
-        ),
+        lambda images, cells: exact_captions(captioner(), Scenes(images, cells)),
         dict(images=x(B, 24, 24), cells=cells()),
     ),
     "vision.QuestionAnswerer.forward": lambda: (
-        model(QuestionAnswerer, model_size=8, num_heads=2, num_layers=1),
+        answerer(),
         dict(images=x(B, 24, 24), questions=tokens(B, T)),
     ),
     "vision.question_loss": lambda: (
-        lambda **given: question_loss(
-            model(QuestionAnswerer, model_size=8, num_heads=2, num_layers=1),
-            digits(),
-            generator=seeded(),
-            **given,
-        )(),
+        lambda **given: question_loss(answerer(), digits(), generator=seeded(), **given)(),
         dict(batch_size=2),
     ),
     "patches.patchify": lambda: (patchify, dict(images=x(B, 8, 8), size=2)),
@@ -754,13 +746,10 @@ CALLS: dict[str, Callable[[], tuple[Callable[..., Any], dict[str, Any]]]] = {
         lambda x: model(CausalLayer, 10, 2, 7)(x, None),
         dict(x=x(B, T, 10)),
     ),
-    "painting.Painter.forward": lambda: (
-        model(Painter, model_size=8, num_heads=2, num_layers=1),
-        dict(inputs=tokens(B, T)),
-    ),
+    "painting.Painter.forward": lambda: (painter(), dict(inputs=tokens(B, T))),
     "painting.painting_loss": lambda: (
         lambda batch_size: painting_loss(
-            model(Painter, model_size=8, num_heads=2, num_layers=1),
+            painter(),
             digits(),
             batch_size=batch_size,
             generator=seeded(),
@@ -769,7 +758,7 @@ CALLS: dict[str, Callable[[], tuple[Callable[..., Any], dict[str, Any]]]] = {
     ),
     "painting.paint": lambda: (
         lambda temperature: paint(
-            model(Painter, model_size=8, num_heads=2, num_layers=1),
+            painter(),
             ["three"],
             temperature=temperature,
             generator=seeded(),
@@ -778,7 +767,7 @@ CALLS: dict[str, Callable[[], tuple[Callable[..., Any], dict[str, Any]]]] = {
     ),
     "painting.trace_painting": lambda: (
         lambda temperature: trace_painting(
-            model(Painter, model_size=8, num_heads=2, num_layers=1),
+            painter(),
             "three",
             temperature=temperature,
             generator=seeded(),

@@ -86,16 +86,14 @@ def read_notebook(source: Path) -> NotebookNode:
 
 def run(notebook: NotebookNode, source: Path, *, keep_going: bool = False) -> list[float]:
     """Execute all cells in the notebook's folder, each within CELL_TIMEOUT; how many seconds each took."""
-    begun: list[int] = []
-    moments: list[float] = []
+    begun: dict[int, float] = {}  # when each cell was begun
     seconds = [0.0] * len(notebook.cells)
 
     def begin(cell: NotebookNode, cell_index: int) -> None:
-        begun.append(cell_index)
-        moments.append(time.perf_counter())
+        begun[cell_index] = time.perf_counter()
 
     def end(cell: NotebookNode, cell_index: int, execute_reply: object) -> None:
-        seconds[cell_index] = time.perf_counter() - moments[-1]
+        seconds[cell_index] = time.perf_counter() - begun[cell_index]
 
     client = NotebookClient(
         notebook,
@@ -112,7 +110,8 @@ def run(notebook: NotebookNode, source: Path, *, keep_going: bool = False) -> li
     try:
         client.execute(env=variables, stderr=subprocess.DEVNULL)
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
-        where = place(begun[-1] + 1, notebook.cells[begun[-1]])
+        last = max(begun)
+        where = place(last + 1, notebook.cells[last])
         raise NotebookError(f"{source.name}, {where} fails:\n{error}") from None
     return seconds
 
@@ -241,7 +240,7 @@ def failures(source: Path, seed: int) -> list[str]:
     ]
 
 
-ALL_CELLS = re.compile(r"All cells\s+together\s+run\s+in\s+about\s+(\d+)\s+seconds")
+ALL_CELLS = re.compile(r"All\s+cells\s+together\s+run\s+in\s+$")
 SECONDS = re.compile(r"(?:about|some)\s+(\d+)\s+seconds")
 
 
@@ -259,8 +258,7 @@ def stated_times(notebook: NotebookNode) -> Iterator[tuple[int, int, range]]:
         )
         until = next(headings, len(cells))
         for stated in SECONDS.finditer(cell.source):
-            whole = ALL_CELLS.search(cell.source)
-            about_all = whole is not None and whole.end() == stated.end()
+            about_all = ALL_CELLS.search(cell.source[: stated.start()])
             yield index, int(stated[1]), range(len(cells)) if about_all else range(index, until)
 
 
