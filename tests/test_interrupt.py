@@ -18,7 +18,7 @@ Run = Callable[[str], str]
 
 @pytest.fixture(scope="module")
 def run() -> Iterator[Run]:
-    """Run a cell in a kernel, and give what it prints. When that is the line "learning", it is interrupted."""
+    """Run a cell in a kernel, and give what it prints. If that is the line "learning", it is interrupted."""
     manager, client = start_new_kernel(startup_timeout=TIMEOUT)
 
     def run(cell: str) -> str:
