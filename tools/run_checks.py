@@ -3,8 +3,8 @@
 make test       (the same, after making the environment where needed)
 
 The quick groups come first, one after the other, and the first that fails ends it. Of the long ones three run
-at a time: that keeps two cores busy, since the browser often waits. What a group says is shown when it is
-through.
+at a time, those that take longest first: that keeps two cores busy until the end, since the browser often
+waits. What a group says is shown when it is through.
 """
 
 import os
@@ -28,13 +28,16 @@ PARTS = {
         for path in sorted(ROOT.glob(f"tests/test_{kind}_*.py"))
     ],
 }
-PYTEST = ("-m", "pytest", "-p", "no:nbval")  # which takes seconds to load, and is for notebooks only
+PYTEST = ("-m", "pytest", "-p", "no:logging")  # nobody reads what is logged, and it is caught for each test
+NOTEBOOKS = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("notebooks/*.ipynb"))
+HALF = len(NOTEBOOKS) // 2
 REST = [f"--ignore={path}" for part in PARTS.values() for path in ("tests/browser", *part)]
-LONG = {  # in an order in which all end at about the same time
-    "notebooks give the stored outputs": ("-m", "pytest", "notebooks"),
+LONG = {
+    "the second half of the notebooks gives the stored outputs": ("-m", "pytest", *NOTEBOOKS[HALF:]),
+    **{f"unit tests of {name}": (*PYTEST, "-p", "no:nbval", *part) for name, part in PARTS.items()},
     "notebooks in a browser": ("-m", "pytest", "tests/browser"),
-    **{f"unit tests of {name}": (*PYTEST, *part) for name, part in PARTS.items()},
-    "all other unit tests": ("-m", "pytest", "tests", *REST),
+    "the first half of the notebooks gives the stored outputs": ("-m", "pytest", *NOTEBOOKS[:HALF]),
+    "all other unit tests": (*PYTEST, "tests", *REST),
     "types": ("-m", "mypy"),
 }
 # In the browser models are hardly trained, and what they should have learnt is not asserted: another group

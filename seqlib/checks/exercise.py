@@ -236,27 +236,27 @@ class Exercise:
 
     def _unsteady(self, function: Function, case: Case, result: Any) -> str:
         """What is wrong with where its chance comes from; empty where nothing is."""
-
-        def differs(args: tuple[Any, ...]) -> bool:
-            seed = ROUNDS * len(self.inputs)  # the global generator's: not that of any call before
-            repeated = call(function, args, seconds=float(self.seconds), seed=seed).result
-            return difference(result, repeated, tolerance=self.tolerance) is not None
-
         args, moved = _draw(case), _draw(case)
         name = next((n for n, a in zip(self.parameters, args, strict=True) if isinstance(a, Generator)), "")
-        if differs(args):
+        if not self._repeats(function, args, result):
             text = "Called twice with the same arguments, it gave two different results."
             draws = f" It draws from torch's global generator, or another: hand {name} on to what draws."
             return text + draws if name else text
         if not name:
             return ""
         torch.rand(1, generator=moved[self.parameters.index(name)])  # from here on it draws other numbers
-        if differs(moved):
+        if not self._repeats(function, moved, result):
             return ""
         return (
             f"Its draws don't depend on the state of {name}. A generator that is made or seeded inside the "
             f"function begins anew in every call: draw from {name} as it comes."
         )
+
+    def _repeats(self, function: Function, args: tuple[Any, ...], result: Any) -> bool:
+        """Whether another call gives the same."""
+        seed = ROUNDS * len(self.inputs)  # the global generator's: not that of any call before
+        repeated = call(function, args, seconds=float(self.seconds), seed=seed).result
+        return difference(result, repeated, tolerance=self.tolerance) is None
 
 
 class Trial:
