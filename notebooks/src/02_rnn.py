@@ -456,7 +456,7 @@ check.sample_with_temperature(sample_with_temperature)
 
 # %% [markdown]
 # Now a real text. `data/tales.txt` holds fables that were written for this course, and we train a character
-# model with 128 units on short pieces of them. This takes about 10 seconds.
+# model with 128 units on short pieces of them. This takes about 6 seconds.
 
 # %% tags=["nbval-ignore-output"]
 text, held_out_text = data.tales()
@@ -478,7 +478,7 @@ storyteller = CharRNN(len(characters), 128)
 text_history = fit(
     storyteller,
     lambda: text_loss(storyteller, pieces_of(tokens, 50, 32, generator)),
-    steps=900,
+    steps=600,
     learning_rate=4e-3,
     clip_norm=1.0,
     one_cycle=True,
@@ -499,7 +499,7 @@ with torch.no_grad():
 ax = plot_losses({"character model": text_history})
 for value, label in ((letters_loss, "letter frequencies alone"), (pairs_loss, "pairs of letters")):
     ax.axhline(value, color=style.GREY, linestyle="--")
-    ax.text(900, value, label, va="bottom", ha="right", color=style.GREY)
+    ax.text(600, value, label, va="bottom", ha="right", color=style.GREY)
 assert held_out_loss < 0.6 * letters_loss and held_out_loss < 0.8 * pairs_loss
 
 # %% [markdown]

@@ -415,15 +415,15 @@ with torch.no_grad():
 print("the chapter's and the package's agree, all at once and token by token with the cache")
 
 # %% [markdown]
-# A short training, 150 steps in some 10 seconds. It starts from scratch: what would an untrained one draw,
+# A short training, 100 steps in some 7 seconds. It starts from scratch: what would an untrained one draw,
 # and what does this one?
 
 # %% tags=["nbval-ignore-output"]
 beginner = Painter(dropout=0.1)
 untrained = deepcopy(beginner).eval()
 loss = painting_loss(beginner, train, generator=generator)
-history = fit(beginner, loss, steps=150, learning_rate=5e-3, clip_norm=1.0, one_cycle=True, label="painter")
-assert history.stopped == "finished", "run this cell to its end: the claims below are about 150 steps"
+history = fit(beginner, loss, steps=100, learning_rate=5e-3, clip_norm=1.0, one_cycle=True, label="painter")
+assert history.stopped == "finished", "run this cell to its end: the claims below are about 100 steps"
 
 # %% [markdown]
 # The course's painter has had 1,500 steps (two minutes). It draws each pixel twice over: by chance, from the
@@ -452,7 +452,7 @@ from seqlib.painting import paint
 from seqlib.scenes import DIGIT_WORDS
 
 painter = painter_model()
-for label, model in {"untrained": untrained, "150 steps": beginner, "1,500 steps": painter}.items():
+for label, model in {"untrained": untrained, "100 steps": beginner, "1,500 steps": painter}.items():
     plot_digits(paint(model, DIGIT_WORDS, generator=generator), DIGIT_WORDS, columns=10, size=0.75)
     plt.gcf().suptitle(label)
 
@@ -525,7 +525,7 @@ assert acceptance[0.6] >= 0.9 and acceptance[1.0] > 0.87 and acceptance[1.6] < a
 print("the higher the temperature, the more varied; at 1.0 about as varied as real digits")
 assert list(varied.values()) == sorted(varied.values())
 assert abs(varied[1.0] / of_real - 1) < 0.1
-print("after 150 steps, at 0.6: at least 10 points fewer")
+print("after 100 steps, at 0.6: at least 10 points fewer")
 assert accepted(paint(beginner, words, temperature=0.6, generator=generator)) < acceptance[0.6] - 0.1
 
 # %% [markdown]
