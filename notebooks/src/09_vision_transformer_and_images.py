@@ -465,7 +465,7 @@ for label, model in {"untrained": untrained, "100 steps": beginner, "1,500 steps
 
 # %%
 judge = SVC(gamma=0.256).fit(test.images.flatten(1), test.labels)
-asked = torch.arange(10).repeat_interleave(100)
+asked = torch.arange(10).repeat_interleave(50)
 words = [DIGIT_WORDS[digit] for digit in asked.tolist()]
 
 
@@ -573,7 +573,7 @@ distances = {
 for label, distance in distances.items():
     print(f"{label:16} nearest training image: mean {distance.mean():.2f}, smallest {distance.min():.2f}")
 
-gallery = drawn[1.0][::100]
+gallery = drawn[1.0][::50]
 _ = plot_gallery(gallery, train.images[nearest(gallery, train.images).number], DIGIT_WORDS)
 # %%
 assert distances["perfect painter"].max() == 0
@@ -667,7 +667,7 @@ assert read >= 0.9
 # and without them the order of the patches makes no difference at all. What the roll-out names is missed, and
 # not more than the patches with the most ink or the four in the middle. A decoder-only Transformer of two
 # layers draws digits from words: an independent judge accepts at least 90 % at temperature 0.6, about as many
-# as it reads of real digits; at 1.0 the drawings are as varied as real ones, and none of a thousand is a
+# as it reads of real digits; at 1.0 the drawings are as varied as real ones, and none of five hundred is a
 # copy. It reads more than 90 % of the digits, too. The painter is one training.
 #
 # ## Further reading
