@@ -276,30 +276,13 @@ class Shown:
         named = self.page.locator(".widget-label", has_text=re.compile(f"^{re.escape(label)}$"))
         return self.root.locator(".widget-slider", has=named).locator(".noUi-handle")
 
-    @property
-    def sliders(self) -> list[str]:
-        """The labels of those that can be moved."""
-        enabled = self.root.locator(".widget-slider:not(:has([disabled])):visible")
-        return enabled.locator(".widget-label").all_inner_texts()
-
-    def move(self, label: str) -> None:
-        """Move a slider by one step, to the right or, from its end, to the left."""
-        handle = self.slider(label)
-        handle.focus()
-        before = handle.get_attribute("aria-valuetext")
-        for key in ("ArrowRight", "ArrowLeft"):
-            self.page.keyboard.press(key)
-            if handle.get_attribute("aria-valuetext") != before:
-                return
-        pytest.fail(f"the slider {label!r} stays at {before}")
-
     def press(self, label: str, key: str = "ArrowRight") -> None:
-        """Press a key on a slider and wait for another picture, which has another description."""
-        before = self.description
+        """Press a key on a slider and wait for the next picture."""
+        before = self.picture.evaluate("svg => svg.outerHTML")
         self.slider(label).focus()
         self.page.keyboard.press(key)
         self.page.wait_for_function(
-            "([root, before]) => root.querySelector('[role=img]').getAttribute('aria-label') !== before",
+            "([svg, before]) => svg.querySelector('[role=img]').outerHTML !== before",
             arg=[self.root.element_handle(), before],
         )
 
