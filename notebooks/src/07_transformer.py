@@ -549,8 +549,8 @@ assert max(results["transformer"]["exact"]) < min(results["with_attention"]["exa
 # neighbours, and the Transformer has to learn what "next to" means. With little data and a short training
 # such a head start counts. The Transformer's hour came with large data and large machines.
 #
-# For a look at the training itself, here is a smaller Transformer on numbers of up to six digits, for some
-# 8 seconds. You may interrupt it.
+# For a look at the training itself, here is a smaller Transformer on numbers of up to six digits, for some 8
+# seconds. You may interrupt it.
 
 # %% tags=["nbval-ignore-output"]
 from seqlib.pairs import make_corpus, number_pair, number_pairs
@@ -839,18 +839,18 @@ assert arithmetic_of(look, torch.zeros(1, 4, 2048, 16)) == 16 * arithmetic_of(
 )
 
 # %% [markdown]
-# Both axes are logarithmic, so the steepness of a line is a power of the length. On the machine where this was
-# written the layer of the Transformer starts ahead. Then its line becomes steeper than the LSTM's, and
+# Both axes are logarithmic, so the steepness of a line is a power of the length. On the machine where this
+# was written the layer of the Transformer starts ahead. Then its line becomes steeper than the LSTM's, and
 # somewhere around a thousand tokens they cross.
 #
 # The scores of every token with every other are a square: twice the tokens, four times the work and the
 # memory of the attention. (The cell counts the work: four times the tokens, sixteen times the arithmetic.)
 # The time grows at least so in the end, in jumps where the square no longer fits into the processor's caches.
-# (The jumps' cause is our guess.) And a short chain helps those who can do many
-# things at the same time. One core can't: it has to do all of the arithmetic, one product after the other,
-# and the Transformer has more of it. What it saves here is only the effort of starting thousands of small
-# operations. On a graphics card with its thousands of units, which we don't measure here, a short chain
-# counts for more; that is one reason why Transformers could be made so large, and trained on so much text.
+# (The jumps' cause is our guess.) And a short chain helps those who can do many things at the same time. One
+# core can't: it has to do all of the arithmetic, one product after the other, and the Transformer has more of
+# it. What it saves here is only the effort of starting thousands of small operations. On a graphics card with
+# its thousands of units, which we don't measure here, a short chain counts for more; that is one reason why
+# Transformers could be made so large, and trained on so much text.
 #
 # ## What does *it* mean?
 #
