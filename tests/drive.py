@@ -39,9 +39,20 @@ def opened(make: Callable[[], Explorer]) -> Explorer:
     Not for a test of what happens when an explorer is made, nor for one that changes more than controls.
     """
     explorer, begin = _made(make)
-    for name, value in begin.items():
-        explorer.controls[name].value = value
+    _set(explorer, begin)
     return explorer
+
+
+def _set(explorer: Explorer, values: dict[str, Any]) -> None:
+    """Set several controls; only the last that changes draws, since nobody looks at pictures on the way."""
+    changed = [name for name, value in values.items() if explorer.controls[name].value != value]
+    for name in changed[:-1]:
+        control = explorer.controls[name]
+        control.unobserve(explorer.redraw, "value")
+        control.value = values[name]
+        control.observe(explorer.redraw, "value")
+    for name in changed[-1:]:
+        explorer.controls[name].value = values[name]
 
 
 def drive(explorer: Explorer) -> Iterator[dict[str, Any]]:
@@ -55,8 +66,7 @@ def drive(explorer: Explorer) -> Iterator[dict[str, Any]]:
     for place in (0, -1):
         steps.append({name: settings(control)[place] for name, control in explorer.controls.items()})
     for step in [*steps, {}]:
-        for name, value in (begin | step).items():
-            explorer.controls[name].value = value
+        _set(explorer, begin | step)
         check_picture(explorer)
         yield explorer.values
 

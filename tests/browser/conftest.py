@@ -276,14 +276,35 @@ class Shown:
         named = self.page.locator(".widget-label", has_text=re.compile(f"^{re.escape(label)}$"))
         return self.root.locator(".widget-slider", has=named).locator(".noUi-handle")
 
+    @property
+    def sliders(self) -> list[str]:
+        """The labels of those that can be moved."""
+        enabled = self.root.locator(".widget-slider:not(:has([disabled])):visible")
+        return enabled.locator(".widget-label").all_inner_texts()
+
+    def move(self, label: str) -> None:
+        """Move a slider a step, to the left where it is at its end, and wait for the next picture."""
+        before, handle = self._drawn(), self.slider(label)
+        value = handle.get_attribute("aria-valuetext")
+        handle.press("ArrowRight")
+        if handle.get_attribute("aria-valuetext") == value:
+            handle.press("ArrowLeft")
+        assert handle.get_attribute("aria-valuetext") != value, f"the slider {label!r} stays at {value}"
+        self._wait_for_another(before)
+
     def press(self, label: str, key: str = "ArrowRight") -> None:
         """Press a key on a slider and wait for the next picture."""
-        before = self.picture.evaluate("svg => svg.outerHTML")
-        self.slider(label).focus()
-        self.page.keyboard.press(key)
+        before = self._drawn()
+        self.slider(label).press(key)
+        self._wait_for_another(before)
+
+    def _drawn(self) -> str:
+        return self.picture.evaluate("svg => svg.outerHTML")
+
+    def _wait_for_another(self, picture: str) -> None:
         self.page.wait_for_function(
-            "([svg, before]) => svg.querySelector('[role=img]').outerHTML !== before",
-            arg=[self.root.element_handle(), before],
+            "([root, before]) => root.querySelector('[role=img]').outerHTML !== before",
+            arg=[self.root.element_handle(), picture],
         )
 
     def screenshot(self, name: str) -> None:

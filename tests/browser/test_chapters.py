@@ -10,7 +10,7 @@ from needed import code_cells, needed
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 CHAPTERS = sorted(path.stem for path in NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
 
-# Which slider to move, by the explorer's name; None where there is none.
+# A slider whose every step is told in words too, by the explorer's name; None where there is none.
 SLIDERS = {
     "shuffle_explorer": "Shuffled share",
     "context_explorer": "Context length",
@@ -51,15 +51,16 @@ def test_a_chapter_runs_and_its_explorers_follow_the_keyboard(lab, chapter):
         # Where training is brief, so is the rest: nbval runs every cell, here those that explorers need.
         only = needed(code_cells(source)) if os.environ.get("BRIEF_TRAINING") else None
         assert notebook.run_all(only=only) == []
-        for name in names:
-            explorer = notebook.explorer(f"{name}(")
-            explorer.screenshot(f"{name}-light")
-            if slider := SLIDERS[name]:
-                before = explorer.description
-                explorer.press(slider, "ArrowLeft")  # "hello" opens at its last step
-                assert explorer.description != before
-            assert explorer.message == ""
-        notebook.change_theme("dark")
-        for name in names:
-            notebook.explorer(f"{name}(").screenshot(f"{name}-dark")
+        for theme in ("light", "dark"):
+            notebook.change_theme(theme)
+            for name in names:
+                explorer = notebook.explorer(f"{name}(")
+                explorer.screenshot(f"{name}-{theme}")
+                sliders = explorer.sliders
+                assert SLIDERS[name] in [*sliders, None]
+                for label in sliders:
+                    before = explorer.description
+                    explorer.move(label)
+                    assert label != SLIDERS[name] or explorer.description != before
+                assert explorer.message == ""
         assert notebook.console_errors == []
