@@ -1,6 +1,7 @@
-"""seqlib's Transformer with and without its cache, and nn.Transformer. Prints ratios; see README.md."""
+"""seqlib's Transformer, cached and not, nn.Transformer, and an LSTM. Prints ratios; see README.md."""
 
 from collections.abc import Callable
+from functools import partial
 from itertools import islice
 from statistics import median
 
@@ -10,15 +11,24 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from seqlib.decoding import greedy
+from seqlib.gated import LSTM
 from seqlib.pairs import PAD, SOS, PairTensors, make_corpus, number_pairs
 from seqlib.seq2seq import decoder_inputs, masked_loss, pair_batches
-from seqlib.transformer import Prefix, Transformer, causal_mask, sinusoidal_positions, without_cache
+from seqlib.transformer import (
+    EncoderLayer,
+    Prefix,
+    Transformer,
+    causal_mask,
+    sinusoidal_positions,
+    without_cache,
+)
 from seqlib.transformer_torch import torch_transformer
 
 SIZES = {"model_size": 96, "num_heads": 4, "num_layers": 2, "inner_size": 192}
 BATCH = 64  # rows of a training step
 ROWS, LENGTH = (1, 64), 60  # sources that are answered side by side, with so many tokens each
-TRAINING_ROUNDS, DECODING_ROUNDS = 51, 11
+TRAINING_ROUNDS, DECODING_ROUNDS, LAYER_ROUNDS = 51, 11, 11
+UNITS, LENGTHS = 64, (16, 64, 256, 512, 1024, 2048)  # of a single layer, and of the one sequence it reads
 NEVER = -1  # the number of no token: every answer has LENGTH tokens
 
 
@@ -118,6 +128,25 @@ def compare_training(ours: Transformer, theirs: TorchTransformer, train: PairTen
     print(f"{BATCH:3}{rates[0]:15,.0f}{rates[1]:15,.0f}{ratio(times['ours'], times['theirs']):20.2f}")
 
 
+def read_and_learn(layer: nn.Module, x: Tensor) -> None:
+    layer(x)[0].sum().backward()  # the first part of what either returns are its outputs
+
+
+def compare_layers() -> None:
+    """One layer of each kind: forward and backward for a single sequence, which no batch makes parallel."""
+    layers = {"LSTM": LSTM(UNITS, UNITS), "layer": EncoderLayer(UNITS, 4, 4 * UNITS)}
+    for length in LENGTHS:
+        x = torch.randn(1, length, UNITS)
+        ways = {name: partial(read_and_learn, layer, x) for name, layer in layers.items()}
+        times = interleaved(ways, rounds=LAYER_ROUNDS)
+        milliseconds = [1e3 * median(taken) for taken in times.values()]
+        print(
+            f"{length:4}{milliseconds[0]:13.1f}{milliseconds[1]:17.1f}"
+            f"{ratio(times['layer'], times['LSTM']):20.2f}",
+            flush=True,
+        )
+
+
 def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -140,6 +169,10 @@ def main() -> None:
     for model in (ours, theirs):
         model.train()
     compare_training(ours, theirs, corpus.train)
+
+    print(f"\nA layer of {UNITS} units, B = 1: ms for forward and backward, and time with the LSTM = 1.\n")
+    print("   T         LSTM    encoder layer       encoder layer")
+    compare_layers()
 
 
 if __name__ == "__main__":
