@@ -1213,6 +1213,11 @@ def test_a_shape_that_does_not_fit_is_named_with_what_was_expected(h, message, l
         model(RNNCell, E, H).unroll(x(B, T, E), h)
 
 
+def test_a_shape_that_the_annotation_forbids_is_refused_wherever_tests_call():
+    with pytest.raises(jaxtyping.TypeCheckError, match="parameter 'x'"):
+        model(RNNCell, E, H)(x(B, T, E), x(B, H))
+
+
 def test_a_matrix_that_would_bring_down_python_is_refused(learner):
     with pytest.raises(ValueError, match="^W must hold finite numbers only, got nan or inf$"):
         spectral_radius(torch.full((H, H), torch.nan))

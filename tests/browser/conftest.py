@@ -305,6 +305,7 @@ class Shown:
         self.page.wait_for_function(
             "([root, before]) => root.querySelector('[role=img]').outerHTML !== before",
             arg=[self.root.element_handle(), picture],
+            polling=100,  # and not with each frame, which would take longer than drawing it
         )
 
     def screenshot(self, name: str) -> None:
