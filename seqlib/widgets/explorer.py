@@ -162,9 +162,12 @@ class Explorer(ipywidgets.VBox):
 
     def _draw_still(self) -> tuple[str, str]:
         """What does not move: the part behind what moves, and the part that lies over all of it."""
-        if self._view is None and (layout := self.figure.get_layout_engine()):  # the first time
-            for _ in range(2):  # a layout with images, whose aspect is fixed, needs some rounds to settle
+        if layout := self.figure.get_layout_engine():  # the first time
+            # Several axes, or images, whose aspect is fixed, need some rounds to settle.
+            alone = [ax.get_aspect() for ax in self.figure.axes] == ["auto"]
+            for _ in range(1 if alone else 3):
                 layout.execute(self.figure)
+            self.figure.set_layout_engine("none")  # keeps the places that were found
         front = _in_front_of(self._moving)
         for artist in front:
             artist.set_animated(True)
@@ -174,7 +177,6 @@ class Explorer(ipywidgets.VBox):
         finally:
             for artist in front:
                 artist.set_animated(False)
-        self.figure.set_layout_engine("none")  # keeps the places that the first drawing found
         parts = self.figure.findobj()
         self._view = _view(parts)
         for part in parts:
