@@ -59,9 +59,9 @@ def masked_softmax(scores: Float[Tensor, "*B S"], mask: Bool[Tensor, "*#B S"]) -
 
     A row in which nothing may be attended is all zeros.
     """
-    hidden = (~mask).expand_as(scores)  # an error where the mask is one for more scores than there are
+    mask = mask.expand_as(scores)  # an error where the mask is one for more scores than there are
     lowest = torch.finfo(scores.dtype).min  # not -inf: a whole row of that has no softmax
-    return scores.masked_fill(hidden, lowest).softmax(-1).masked_fill(hidden, 0.0)
+    return torch.where(mask, scores, lowest).softmax(-1) * mask  # quicker than `masked_fill`, twice
 
 
 def attend(
