@@ -107,12 +107,14 @@ class Lab:
         try:
             if first:
                 page.goto(f"{self.url}/lab/tree/{quote(name)}?reset")
+                page.wait_for_selector(".jp-NotebookPanel .jp-Cell")
+                notebook.change_theme(theme)
             else:
+                notebook.change_theme(theme)  # before there is much that has to look different
                 page.evaluate(
                     "async path => { await jupyterapp.commands.execute('docmanager:open', { path }); }", name
                 )
-            page.wait_for_selector(".jp-NotebookPanel .jp-Cell")
-            notebook.change_theme(theme)
+                page.wait_for_selector(".jp-NotebookPanel .jp-Cell")
             notebook.wait_for_idle()
             yield notebook
             page.evaluate(
@@ -202,12 +204,11 @@ class Notebook:
             """async only => {
                 const notebook = jupyterapp.shell.currentWidget.content;
                 if (!only) return jupyterapp.commands.execute('notebook:run-all-cells');
-                const code = notebook.widgets.flatMap((cell, i) => cell.model.type === 'code' ? [i] : []);
-                for (const number of only) {
-                    notebook.deselectAll();
-                    notebook.activeCellIndex = code[number];
-                    await jupyterapp.commands.execute('notebook:run-cell');
-                }
+                const code = notebook.widgets.filter(cell => cell.model.type === 'code');
+                notebook.activeCellIndex = notebook.widgets.indexOf(code[only.at(-1)]);
+                notebook.deselectAll();
+                only.forEach(number => notebook.select(code[number]));
+                await jupyterapp.commands.execute('notebook:run-cell');
             }""",
             only,
         )
