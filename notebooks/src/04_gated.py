@@ -680,7 +680,9 @@ assert growth > 10 and tanh_c[:, 1, unit].std() < 0.3 < 0.6 < tanh_c[:, -1, unit
 #
 # ## And does it add?
 #
-# Chapter 3's adding problem at length 50, at which the plain network answered 1 whatever it read.
+# Chapter 3's adding problem at length 50, at which the plain network answered 1 whatever it read. Two of the
+# LSTMs are left out. With a forget bias of 0 it takes luck, and with one of 5, too: a memory that keeps
+# everything and lets half of everything in is soon full.
 
 
 # %% tags=["nbval-ignore-output"]
@@ -689,9 +691,8 @@ def adding_loss(reader, sequences=32):
     return F.mse_loss(reader(x)[:, 0], target)
 
 
-networks = contenders(2)
-del networks["LSTM, forget bias 5"]
-adders = {name: Reader(network, 1) for name, network in networks.items()}
+left_out = ("LSTM, forget bias 0", "LSTM, forget bias 5")
+adders = {name: Reader(network, 1) for name, network in contenders(2).items() if name not in left_out}
 for name, adder in adders.items():
     train(adder, adding_loss, label=name)
 
@@ -701,18 +702,17 @@ with torch.no_grad():
 fig, ax = plt.subplots(figsize=(6.5, 3))
 ax.plot(list(error.values()), list(error), "o", color=style.BLUE, markersize=9)
 ax.axvline(1 / 6, color="black", linestyle="--", label="always answering 1")
-ax.set(xlabel="mean squared error, length 50", xscale="log", xlim=(1e-4, 1), ylim=(4.5, -0.5))
+ax.set(xlabel="mean squared error, length 50", xscale="log", xlim=(1e-4, 1), ylim=(3.5, -0.5))
 ax.legend(loc="upper left")
 assert error["RNN"] > 0.12
-assert max(error["LSTM, forget bias 1"], error["LSTM, chrono"], error["GRU"]) < 0.03
+assert max(error["LSTM, chrono"], error["GRU"]) < 0.03
 
 # %% [markdown]
-# The GRU, which could only guess a moment ago, is as good as any, and the LSTMs with forget bias 1 and with
-# chrono biases add as well. (With forget bias 0 it takes luck, and with 5, which is left out here, too: in
-# other runs they stay at 1/6. A memory that keeps everything and lets half of everything in is soon full.)
-# The difference between the two tasks is the mark. Here the input itself says "now!", a gate that listens to
-# it is soon found, and from then on the gradient has somewhere to go. In the latch problem nothing says that
-# the first symbol is the one, except a gradient that has come all the way.
+# The GRU, which could only guess a moment ago, is as good as any, and the LSTM with chrono biases adds as well.
+# So does the one with a forget bias of 1, nearly always: in one of 23 trainings it stayed near the dashed
+# line. The difference between the two tasks is the mark. Here the input itself says "now!", a gate that
+# listens to it is soon found, and from then on the gradient has somewhere to go. In the latch problem nothing
+# says that the first symbol is the one, except a gradient that has come all the way.
 #
 # ## Reading code
 #
@@ -1051,14 +1051,14 @@ for feature, unit in found.items():
 # Recalling the first of fifty symbols, a plain network is a matter of luck. LSTMs with a forget bias of 5 or
 # with chrono biases are right more than eight times in ten; LSTMs with 0 or 1, and the GRU, guess. Before the
 # training, less than a millionth of the gradient reached the first symbol in three of those that failed. The
-# adding problem of length 50 is learnt by the GRU and by the LSTMs with forget bias 1 and chrono biases. An
-# untrained LSTM's gradient is halved more than thirty times in a hundred steps with forget bias 0; with 3 and
-# 5 it slowly grows; along the cells alone the half-life is about what the formula says. In an LSTM that has
-# read Python, a single unit follows strings with an AUC above 0.85, and another the depth of brackets with a
-# correlation above 0.75. Silencing the bracket unit costs more than one and a half bits at a closing bracket,
-# on average, and next to nothing elsewhere. The string unit is hardly missed, but a unit for each kind of
-# quotation mark is. A linear probe finds more still, and finds a good deal in a network that has learnt
-# nothing.
+# adding problem of length 50 is learnt by the GRU and the LSTM with chrono biases, and nearly always by the
+# one with a forget bias of 1. An untrained LSTM's gradient is halved more than thirty times in a hundred
+# steps with forget bias 0; with 3 and 5 it slowly grows; along the cells alone the half-life is about what
+# the formula says. In an LSTM that has read Python, a single unit follows strings with an AUC above 0.85, and
+# another the depth of brackets with a correlation above 0.75. Silencing the bracket unit costs more than one
+# and a half bits at a closing bracket, on average, and next to nothing elsewhere. The string unit is hardly
+# missed, but a unit for each kind of quotation mark is. A linear probe finds more still, and finds a good
+# deal in a network that has learnt nothing.
 #
 # ## Further reading
 #

@@ -241,7 +241,7 @@ with torch.no_grad():
 print("the chapter's and the package's agree; weights", tuple(weights.shape))
 
 # %% [markdown]
-# Train one for a short while: 200 steps, each with 32 scenes that it has never seen, some 9 seconds. What
+# Train one for a short while: 150 steps, each with 32 scenes that it has never seen, some 7 seconds. What
 # does it learn first? Ask it for each next word, given the right words so far. For comparison, a blind
 # guesser who has never seen a picture, only captions: given the places that have been named so far, it says
 # what came next most often.
@@ -253,7 +253,7 @@ beginner = Captioner()
 fit(
     beginner,
     caption_loss(beginner, train_digits, batch_size=32, generator=generator),
-    steps=200,
+    steps=150,
     learning_rate=5e-3,
     clip_norm=1.0,
     one_cycle=True,
@@ -301,8 +301,8 @@ blind = right_words(guessed, target)
 first = right_words(next_words(beginner), target)
 print("blind:  ", {kind: round(share, 2) for kind, share in blind.items()})
 print("learner:", {kind: round(share, 2) for kind, share in first.items()})
-print("after 200 steps digits: less than 40 %; rows and columns: far more than blind")
-assert all(first[kind] > blind[kind] + 0.08 for kind in ("rows", "columns")) and first["digits"] < 0.4
+print("after 150 steps digits: less than 40 %; rows and columns: far more than blind")
+assert all(first[kind] > blind[kind] + 0.05 for kind in ("rows", "columns")) and first["digits"] < 0.4
 
 # %% [markdown]
 # The beginner has begun to see *where* something is. *What* it is comes much later: that something is there
@@ -505,7 +505,7 @@ check.hard_attention_gradient(hard_attention_gradient)
 # From scratch that is hard to get off the ground: at first no place is better than any other, since nothing
 # has been learnt about digits yet, and nothing is learnt about digits as long as the look is at random. (Our
 # own try ended up looking at the same place always. The paper used several tricks.) So we start from the soft
-# captioner, and train for 100 more steps, a few seconds. As a control, another copy gets 100 more steps of
+# captioner, and train for 80 more steps, a few seconds. As a control, another copy gets 80 more steps of
 # the usual, soft training.
 
 # %% tags=["nbval-ignore-output"]
@@ -515,7 +515,7 @@ for label, make_loss in {"then hard": hard_caption_loss, "then softly again": ca
     copy = Captioner()
     copy.load_state_dict(model.state_dict())
     loss = make_loss(copy, train_digits, batch_size=32, generator=generator)
-    fit(copy, loss, steps=100, learning_rate=1e-3, clip_norm=1.0, one_cycle=True, label=label)
+    fit(copy, loss, steps=80, learning_rate=1e-3, clip_norm=1.0, one_cycle=True, label=label)
     by_draws[label] = exact_by_draws(copy)
 for label, value in by_draws.items():
     print(f"{label:18} {100 * value:.1f} % right with drawn places")

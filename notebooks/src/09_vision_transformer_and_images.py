@@ -149,7 +149,7 @@ for model in (theirs, DigitCNN()):
 
 # %%
 ahead = Prediction(
-    "Both train for 400 steps. Of 100 held-out digits, how many does the ViT get right? (The CNN: 98 or 99.)",
+    "Both train for 300 steps. Of 100 held-out digits, how many does the ViT get right? (The CNN: about 98.)",
     chapter=9,
     guess=None,
     unit="of 100",
@@ -160,12 +160,12 @@ ahead
 live = {"ViT": VisionTransformer(dropout=0.1), "CNN": DigitCNN(dropout=0.1)}
 for label, model in live.items():
     loss = digit_loss(model, train, generator=generator)
-    fit(model, loss, steps=400, learning_rate=3e-3, clip_norm=1.0, one_cycle=True, label=label)
+    fit(model, loss, steps=300, learning_rate=3e-3, clip_norm=1.0, one_cycle=True, label=label)
 accuracy = {label: digit_accuracy(model, test) for label, model in live.items()}
 print({label: f"{100 * share:.0f} %" for label, share in accuracy.items()})
 
 # %%
-assert accuracy["CNN"] > accuracy["ViT"] + 0.02 and accuracy["ViT"] > 0.75
+assert accuracy["CNN"] > accuracy["ViT"] + 0.02 and accuracy["ViT"] > 0.7
 ahead.compare(round(100 * accuracy["ViT"]))
 
 # %% [markdown]
@@ -415,15 +415,15 @@ with torch.no_grad():
 print("the chapter's and the package's agree, all at once and token by token with the cache")
 
 # %% [markdown]
-# A short training, 100 steps in some 7 seconds. It starts from scratch: what would an untrained one draw,
+# A short training, 75 steps in some 6 seconds. It starts from scratch: what would an untrained one draw,
 # and what does this one?
 
 # %% tags=["nbval-ignore-output"]
 beginner = Painter(dropout=0.1)
 untrained = deepcopy(beginner).eval()
 loss = painting_loss(beginner, train, generator=generator)
-history = fit(beginner, loss, steps=100, learning_rate=5e-3, clip_norm=1.0, one_cycle=True, label="painter")
-assert history.stopped == "finished", "run this cell to its end: the claims below are about 100 steps"
+history = fit(beginner, loss, steps=75, learning_rate=5e-3, clip_norm=1.0, one_cycle=True, label="painter")
+assert history.stopped == "finished", "run this cell to its end: the claims below are about 75 steps"
 
 # %% [markdown]
 # The course's painter has had 1,500 steps (two minutes). It draws each pixel twice over: by chance, from the
@@ -452,7 +452,7 @@ from seqlib.painting import paint
 from seqlib.scenes import DIGIT_WORDS
 
 painter = painter_model()
-for label, model in {"untrained": untrained, "100 steps": beginner, "1,500 steps": painter}.items():
+for label, model in {"untrained": untrained, "75 steps": beginner, "1,500 steps": painter}.items():
     plot_digits(paint(model, DIGIT_WORDS, generator=generator), DIGIT_WORDS, columns=10, size=0.75)
     plt.gcf().suptitle(label)
 
@@ -525,7 +525,7 @@ assert acceptance[0.6] >= 0.9 and acceptance[1.0] > 0.87 and acceptance[1.6] < a
 print("the higher the temperature, the more varied; at 1.0 about as varied as real digits")
 assert list(varied.values()) == sorted(varied.values())
 assert abs(varied[1.0] / of_real - 1) < 0.1
-print("after 100 steps, at 0.6: at least 10 points fewer")
+print("after 75 steps, at 0.6: at least 10 points fewer")
 assert accepted(paint(beginner, words, temperature=0.6, generator=generator)) < acceptance[0.6] - 0.1
 
 # %% [markdown]
