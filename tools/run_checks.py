@@ -3,7 +3,7 @@
 make test       (the same, after making the environment where needed)
 
 The quick groups come first, one after the other, and the first that fails ends it. Of the long ones three run
-at a time, those that take longest first: that keeps two cores busy until the end, since the browser often
+at a time, about as long ones side by side: that keeps two cores busy until the end, since the browser often
 waits. What a group says is shown when it is through.
 """
 
@@ -30,13 +30,19 @@ PARTS = {
 }
 PYTEST = ("-m", "pytest", "-p", "no:logging")  # nobody reads what is logged, and it is caught for each test
 NOTEBOOKS = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("notebooks/*.ipynb"))
-HALF = len(NOTEBOOKS) // 2
+LANES = 3
 REST = [f"--ignore={path}" for part in PARTS.values() for path in ("tests/browser", *part)]
 LONG = {
-    "the second half of the notebooks gives the stored outputs": ("-m", "pytest", *NOTEBOOKS[HALF:]),
-    **{f"unit tests of {name}": (*PYTEST, "-p", "no:nbval", *part) for name, part in PARTS.items()},
     "notebooks in a browser": ("-m", "pytest", "tests/browser"),
-    "the first half of the notebooks gives the stored outputs": ("-m", "pytest", *NOTEBOOKS[:HALF]),
+    **{f"unit tests of {name}": (*PYTEST, "-p", "no:nbval", *part) for name, part in PARTS.items()},
+    **{
+        f"notebooks give the stored outputs, part {lane + 1} of {LANES}": (
+            "-m",
+            "pytest",
+            *NOTEBOOKS[lane::LANES],  # of each part of the course some, so that all take about as long
+        )
+        for lane in range(LANES)
+    },
     "all other unit tests": (*PYTEST, "tests", *REST),
     "types": ("-m", "mypy"),
 }
@@ -54,7 +60,7 @@ def main() -> int:
         announce(name, arguments)
         if status := subprocess.call([sys.executable, *arguments], cwd=ROOT):
             return failed(name, arguments, status)
-    with ThreadPoolExecutor(max_workers=3) as lanes:
+    with ThreadPoolExecutor(max_workers=LANES) as lanes:
         running = {lanes.submit(run, arguments): name for name, arguments in LONG.items()}
         results = {}
         for done in as_completed(running):
