@@ -241,7 +241,7 @@ with torch.no_grad():
 print("the chapter's and the package's agree; weights", tuple(weights.shape))
 
 # %% [markdown]
-# Train one for a short while: 150 steps, each with 32 scenes that it has never seen, some 7 seconds. What
+# Train one for a short while: 150 steps, each with 32 scenes that it has never seen, some 8 seconds. What
 # does it learn first? Ask it for each next word, given the right words so far. For comparison, a blind
 # guesser who has never seen a picture, only captions: given the places that have been named so far, it says
 # what came next most often.
