@@ -13,7 +13,7 @@
 # trained network for units that mean something, without fooling yourself.
 #
 # You should have read chapters 2 and 3. Reading takes about an hour and a half, with the exercises two and a
-# half. All cells together run in about 60 seconds; most of that is training.
+# half. All cells together run in about 75 seconds; most of that is training.
 
 # %%
 import math
@@ -598,7 +598,7 @@ assert arriving["LSTM, forget bias 5"] > 0.5
 # %% [markdown]
 # Less than a millionth arrives in three of them, some ten-thousandths or thousandths with a forget bias of 1,
 # a few hundredths with chrono biases, all of it and more with a bias of 5. Now your prediction, and then
-# about 12 seconds of training.
+# about 20 seconds of training.
 
 # %%
 remembers = Prediction(
