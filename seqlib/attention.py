@@ -61,7 +61,7 @@ def masked_softmax(scores: Float[Tensor, "*B S"], mask: Bool[Tensor, "*#B S"]) -
     """
     mask = mask.expand_as(scores)  # an error where the mask is one for more scores than there are
     lowest = torch.finfo(scores.dtype).min  # not -inf: a whole row of that has no softmax
-    return torch.where(mask, scores, lowest).softmax(-1) * mask  # quicker than `masked_fill`, twice
+    return torch.where(mask, scores, lowest).softmax(-1) * mask  # quicker than two `masked_fill`
 
 
 def attend(

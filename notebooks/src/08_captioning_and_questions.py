@@ -301,8 +301,8 @@ blind = right_words(guessed, target)
 first = right_words(next_words(beginner), target)
 print("blind:  ", {kind: round(share, 2) for kind, share in blind.items()})
 print("learner:", {kind: round(share, 2) for kind, share in first.items()})
-print("after 150 steps digits: less than 40 %; rows and columns: far more than blind")
-assert all(first[kind] > blind[kind] + 0.05 for kind in ("rows", "columns")) and first["digits"] < 0.4
+print("after 150 steps digits: less than 40 %; rows and columns: at least 8 points more than blind")
+assert all(first[kind] > blind[kind] + 0.08 for kind in ("rows", "columns")) and first["digits"] < 0.4
 
 # %% [markdown]
 # The beginner has begun to see *where* something is. *What* it is comes much later: that something is there

@@ -162,7 +162,7 @@ class Explorer(ipywidgets.VBox):
 
     def _draw_still(self) -> tuple[str, str]:
         """What does not move: the part behind what moves, and the part that lies over all of it."""
-        if layout := self.figure.get_layout_engine():  # the first time
+        if self._view is None and (layout := self.figure.get_layout_engine()):  # the first time
             # Several axes, or images, whose aspect is fixed, need some rounds to settle.
             alone = [ax.get_aspect() for ax in self.figure.axes] == ["auto"]
             for _ in range(1 if alone else 3):

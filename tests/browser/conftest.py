@@ -107,14 +107,13 @@ class Lab:
         try:
             if first:
                 page.goto(f"{self.url}/lab/tree/{quote(name)}?reset")
-                page.wait_for_selector(".jp-NotebookPanel .jp-Cell")
-                notebook.change_theme(theme)
             else:
                 notebook.change_theme(theme)  # before there is much that has to look different
                 page.evaluate(
                     "async path => { await jupyterapp.commands.execute('docmanager:open', { path }); }", name
                 )
-                page.wait_for_selector(".jp-NotebookPanel .jp-Cell")
+            page.wait_for_selector(".jp-NotebookPanel .jp-Cell")
+            notebook.change_theme(theme)
             notebook.wait_for_idle()
             yield notebook
             page.evaluate(
