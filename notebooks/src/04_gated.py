@@ -680,9 +680,9 @@ assert growth > 10 and tanh_c[:, 1, unit].std() < 0.3 < 0.6 < tanh_c[:, -1, unit
 #
 # ## And does it add?
 #
-# Chapter 3's adding problem at length 50, at which the plain network answered 1 whatever it read. The
-# LSTMs with forget biases of 0 and 5 are left out to save time. They learn it, too, but less surely than the
-# others: of ten trainings each, two failed.
+# Chapter 3's adding problem at length 50, at which the plain network answered 1 whatever it read, so we needn't
+# train it again. The LSTMs with forget biases of 0 and 5 are left out to save time. They learn it, too, but
+# less surely than the others: of ten trainings each, two failed.
 
 
 # %% tags=["nbval-ignore-output"]
@@ -691,7 +691,7 @@ def adding_loss(reader, sequences=32):
     return F.mse_loss(reader(x)[:, 0], target)
 
 
-left_out = ("LSTM, forget bias 0", "LSTM, forget bias 5")
+left_out = ("RNN", "LSTM, forget bias 0", "LSTM, forget bias 5")
 adders = {name: Reader(network, 1) for name, network in contenders(2).items() if name not in left_out}
 for name, adder in adders.items():
     train(adder, adding_loss, label=name)
@@ -702,9 +702,8 @@ with torch.no_grad():
 fig, ax = plt.subplots(figsize=(6.5, 3))
 ax.plot(list(error.values()), list(error), "o", color=style.BLUE, markersize=9)
 ax.axvline(1 / 6, color="black", linestyle="--", label="always answering 1")
-ax.set(xlabel="mean squared error, length 50", xscale="log", xlim=(1e-4, 1), ylim=(3.5, -0.5))
+ax.set(xlabel="mean squared error, length 50", xscale="log", xlim=(1e-4, 1), ylim=(2.5, -0.5))
 ax.legend(loc="upper left")
-assert error["RNN"] > 0.12
 assert max(error["LSTM, chrono"], error["GRU"]) < 0.03
 
 # %% [markdown]

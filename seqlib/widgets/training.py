@@ -23,7 +23,7 @@ class LiveLoss(ipywidgets.HTML):
         fit(model, loss, steps=500, learning_rate=1e-3, watch=live)
 
     The thick line is a running mean over `smooth` steps, as in `plot_losses`, the faint one has every step.
-    The axis has room for `steps` from the beginning. Twice a second at most it is drawn again, so that
+    The axis has room for `steps` from the beginning. Once a second at most it is drawn again, so that
     training is hardly slowed down, and always for the last state. `clock()` tells the time in seconds.
 
     Raises ValueError for steps or smooth below 1.
@@ -90,4 +90,4 @@ class LiveLoss(ipywidgets.HTML):
         return {**bundle, "image/png": b64encode(self._png()).decode()} if self.value else bundle
 
 
-_INTERVAL = 0.5  # seconds between two drawings, at least
+_INTERVAL = 1.0  # seconds between two drawings, at least
