@@ -1,20 +1,23 @@
-"""IPython runs this before a chapter where BRIEF_TRAINING is set: it makes what takes long brief.
+"""IPython runs this before the chapters where BRIEF_TRAINING is set: it makes what takes long brief.
 
 `fit` makes five coarse steps, at most 3,000 pairs of numbers are drawn, and little source code is read. What
 the chapters claim is asserted when nbval runs them. Here it is about what a learner sees and moves, and for
 that no model has to be good: asserts are left out.
 """
 
-import ast
-import os
 from functools import wraps
 
 from IPython import get_ipython
 
 
-class _WithoutAsserts(ast.NodeTransformer):
-    def visit_Assert(self, node):  # noqa: N802  # ast names it
-        return ast.copy_location(ast.Pass(), node)
+def _without_asserts():
+    import ast  # here, like all that is needed later: this module's names are the notebook's, and are emptied
+
+    class WithoutAsserts(ast.NodeTransformer):
+        def visit_Assert(self, node):  # noqa: N802  # ast names it
+            return ast.copy_location(ast.Pass(), node)
+
+    get_ipython().ast_transformers.append(WithoutAsserts())
 
 
 def _brief_training():
@@ -64,10 +67,7 @@ def _less_source():
     seqlib.data.library_source = lambda: library()[:100]
 
 
-get_ipython().ast_transformers.append(_WithoutAsserts())
+_without_asserts()
 _brief_training()
-_chapter = os.path.basename(os.environ.get("JPY_SESSION_NAME", ""))[:2]  # others needn't load these modules
-if _chapter == "04":
-    _less_source()
-if _chapter in ("05", "06", "07"):
-    _fewer_pairs()
+_fewer_pairs()
+_less_source()

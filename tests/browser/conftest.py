@@ -36,6 +36,8 @@ LAB_SETTINGS = {
     "docmanager-extension/plugin": {"autosave": False},
 }
 
+EMPTY = "from ipywidgets import Widget\nWidget.close_all()\n%reset -f"  # a kernel
+
 
 # ---------------------------------------------------------------------------------------------- Chromium
 def find_chromium() -> str | None:
@@ -83,15 +85,19 @@ class Lab:
     browser: Browser
     url: str
     root: Path  # what it shows: a copy of notebooks/
+    share_kernel: bool = False
     page: Page | None = None  # one for all notebooks, one after the other: loading JupyterLab takes long
+    kernel: dict[str, str] | None = None  # the last notebook's, where it is shared
 
     @contextmanager
     def open(self, name: str, *, theme: str = "light", width: int = 1300, height: int = 1000):
-        """Open a notebook as a learner would; at the end its kernel is shut down, and it is closed.
+        """Open a notebook as a learner would; at the end it is closed, and its kernel shut down.
 
-        After a test that failed the next one gets a page of its own.
+        With `share_kernel` the kernel is emptied instead, and goes on to the next notebook with what it has
+        imported. After a test that failed the next one gets a page and a kernel of its own.
         """
         page, self.page = self.page, None
+        kernel, self.kernel = self.kernel, None
         first = page is None
         if page is None:
             page = self.browser.new_page(viewport={"width": width, "height": height})
@@ -110,18 +116,23 @@ class Lab:
             else:
                 notebook.change_theme(theme)  # before there is much that has to look different
                 page.evaluate(
-                    "async path => { await jupyterapp.commands.execute('docmanager:open', { path }); }", name
+                    "async given => { await jupyterapp.commands.execute('docmanager:open', given); }",
+                    {"path": name, "kernel": kernel},
                 )
             page.wait_for_selector(".jp-NotebookPanel .jp-Cell")
             notebook.change_theme(theme)
             notebook.wait_for_idle()
             yield notebook
-            page.evaluate(
-                """async () => {
+            self.kernel = page.evaluate(
+                """async code => {
                     const panel = jupyterapp.shell.currentWidget;
-                    await panel.sessionContext.shutdown();
+                    const { kernel } = panel.sessionContext.session;
+                    if (code) await kernel.requestExecute({ code }).done;
+                    else await panel.sessionContext.shutdown();
                     panel.dispose();
-                }"""
+                    return code ? { id: kernel.id } : null;
+                }""",
+                EMPTY if self.share_kernel else None,
             )
             for event, listener in listeners.items():
                 page.remove_listener(event, listener)
@@ -136,7 +147,8 @@ def lab(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """JupyterLab as the environment sets it up, but with nobody's own settings.
 
     Its token is off: it listens on this machine only, and lives as long as the tests. With BRIEF_TRAINING in
-    the environment, models are trained briefly and claims are not asserted (brief_training.py).
+    the environment, models are trained briefly, claims are not asserted (brief_training.py), and one kernel
+    runs all notebooks.
     """
     home = tmp_path_factory.mktemp("lab")
     root = home / "notebooks"
@@ -178,7 +190,7 @@ def lab(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
                 if server.poll() is not None or time.monotonic() > deadline:
                     pytest.fail(f"JupyterLab did not start:\n{log.read_text()[-3000:]}")
                 time.sleep(0.1)
-        yield Lab(browser, url, root)
+        yield Lab(browser, url, root, share_kernel=bool(os.environ.get("BRIEF_TRAINING")))
     finally:
         server.terminate()  # ends its kernels too
         try:
