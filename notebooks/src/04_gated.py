@@ -681,8 +681,7 @@ assert growth > 10 and tanh_c[:, 1, unit].std() < 0.3 < 0.6 < tanh_c[:, -1, unit
 # ## And does it add?
 #
 # Chapter 3's adding problem at length 50, at which the plain network answered 1 whatever it read, so we needn't
-# train it again. The LSTMs with forget biases of 0 and 5 are left out to save time. They learn it, too, but
-# less surely than the others: of ten trainings each, two failed.
+# train it again. The LSTMs with forget biases of 0 and 5 are left out, too, to save time.
 
 
 # %% tags=["nbval-ignore-output"]

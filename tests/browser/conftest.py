@@ -36,7 +36,7 @@ LAB_SETTINGS = {
     "docmanager-extension/plugin": {"autosave": False},
 }
 
-EMPTY = "from ipywidgets import Widget\nWidget.close_all()\n%reset -f"  # a kernel
+EMPTY_THE_KERNEL = "from ipywidgets import Widget\nWidget.close_all()\n%reset -f"
 
 
 # ---------------------------------------------------------------------------------------------- Chromium
@@ -132,7 +132,7 @@ class Lab:
                     panel.dispose();
                     return code ? { id: kernel.id } : null;
                 }""",
-                EMPTY if self.share_kernel else None,
+                EMPTY_THE_KERNEL if self.share_kernel else None,
             )
             for event, listener in listeners.items():
                 page.remove_listener(event, listener)
