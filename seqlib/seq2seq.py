@@ -227,6 +227,7 @@ def fit_pairs(
     *,
     steps: int,
     generator: torch.Generator,
+    batch_size: int = 48,
     learning_rate: float = 5e-3,
     teacher_forcing: float | int = 1.0,
     label: str = "training",
@@ -234,13 +235,19 @@ def fit_pairs(
 ) -> History:
     """Train a `Translator` with the settings that suit the course's pairs.
 
-    Batches of 64 pairs, gradients clipped to norm 1, and a learning rate that rises to `learning_rate` and
-    falls again; the rest, and the errors, are those of `pair_loss` and `fit`.
+    Gradients clipped to norm 1, and a learning rate that rises to `learning_rate` and falls again; the rest,
+    and the errors, are those of `pair_loss` and `fit`.
     """
     translator = cast(Translator, model)  # a type for "both" is what Python doesn't have
     return fit(
         model,
-        pair_loss(translator, pairs, batch_size=64, generator=generator, teacher_forcing=teacher_forcing),
+        pair_loss(
+            translator,
+            pairs,
+            batch_size=batch_size,
+            generator=generator,
+            teacher_forcing=teacher_forcing,
+        ),
         steps=steps,
         learning_rate=learning_rate,
         clip_norm=1.0,

@@ -348,13 +348,13 @@ def test_a_model_learns_some_pairs_by_heart():
     assert exact_match(network, given).all()
 
 
-def test_fit_pairs_is_fit_with_batches_of_64_pairs_and_a_rate_that_rises_and_falls():
+def test_fit_pairs_is_fit_with_batches_of_48_pairs_and_a_rate_that_rises_and_falls():
     given, seen = pairs(67, longest=5), []
     one, other = (Seq2Seq(71, 73, embedding_size=5, hidden_size=7) for _ in range(2))
     other.load_state_dict(one.state_dict())
     g, h = (torch.Generator().manual_seed(1) for _ in range(2))
     fit_pairs(one, given, steps=4, generator=g, teacher_forcing=0.5, watch=seen.append)
-    loss = pair_loss(other, given, batch_size=64, generator=h, teacher_forcing=0.5)
+    loss = pair_loss(other, given, batch_size=48, generator=h, teacher_forcing=0.5)
     fit(other, loss, steps=4, learning_rate=5e-3, clip_norm=1.0, one_cycle=True)
     assert len(seen) == 5
     for name, parameter in one.state_dict().items():

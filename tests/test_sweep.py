@@ -433,7 +433,7 @@ CALLS: dict[str, Callable[[], tuple[Callable[..., Any], dict[str, Any]]]] = {
             generator=seeded(),
             **given,
         ),
-        dict(steps=2, learning_rate=1e-3, teacher_forcing=1.0),
+        dict(steps=2, batch_size=5, learning_rate=1e-3, teacher_forcing=1.0),
     ),
     "seq2seq.pair_batches": lambda: (
         lambda source, target, batch_size: next(

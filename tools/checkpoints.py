@@ -52,8 +52,8 @@ those of chapters 05 and 06, and a Transformer of two layers each, model size 96
 **Data.** 20,000 pairs of `seqlib.pairs.number_pairs` with up to 12 digits, drawn with seed 0; 1,000 others
 are held out.
 
-**Training.** `make checkpoints`: {steps} steps of `seqlib.seq2seq.fit_pairs` with a learning rate up to 5e-3,
-and 3e-3 for the Transformer. The weights are those of seed 0.
+**Training.** `make checkpoints`: {steps} steps of `seqlib.seq2seq.fit_pairs` with batches of 64 and a
+learning rate up to 5e-3, and 3e-3 for the Transformer. The weights are those of seed 0.
 
 **Result.** Exact translations of held-out numbers with seeds 0 to 4, which draw pairs and initial weights
 anew, and the seconds on one core (processor time):
@@ -176,6 +176,7 @@ def train_numbers(*, steps: int = 1000, seeds: int = 5) -> None:
                 model,
                 untrained.corpus.train,
                 steps=steps,
+                batch_size=64,
                 generator=generator,
                 learning_rate=rate,
                 label=name,

@@ -201,7 +201,7 @@ def masked_loss(logits, target, pad):
 check.masked_loss(masked_loss)
 
 # %% [markdown]
-# Then it is an ordinary training. `fit_pairs` draws batches of 64 pairs of similar length (so that little is
+# Then it is an ordinary training. `fit_pairs` draws batches of 48 pairs of similar length (so that little is
 # computed for padding), shifts, calls the masked loss, and makes a step of Adam with `fit`, which you know.
 # The loss stands at the decoder's end only; its gradient goes back through the words and the context into the
 # encoder, so one loss teaches both. Before you run it, commit yourself.
