@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from inspect import unwrap
 
 import torch
 from jaxtyping import Int
@@ -92,6 +93,17 @@ def _cut_off(state: State) -> State:
     return (state[0].detach(), state[1].detach()) if isinstance(state, tuple) else state.detach()
 
 
+class _Adam(torch.optim.Adam):
+    """PyTorch's Adam, without what it does for `torch.compile`.
+
+    That would load the compiler at the first training, which takes longer than many a training here, and
+    77 MB.
+    """
+
+    add_param_group = unwrap(torch.optim.Adam.add_param_group)
+    step = torch.no_grad()(unwrap(torch.optim.Adam.step))
+
+
 def fit(
     model: nn.Module,
     loss: Callable[[], Tensor],
@@ -120,7 +132,7 @@ def fit(
     if clip_norm is not None and not clip_norm > 0:
         raise ValueError(f"clip_norm must be positive or None, got {clip_norm}")
     # `fused` does all of a step at once: for small models a step of Adam then takes a quarter of the time.
-    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, fused=True)
+    optimizer = _Adam(model.parameters(), lr=learning_rate, fused=True)
     schedule = None
     if one_cycle:
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=steps)
@@ -131,7 +143,7 @@ def fit(
             value = loss()
             if value.ndim:
                 raise ValueError(f"loss must return a scalar, got shape {tuple(value.shape)}")
-            optimizer.zero_grad()
+            model.zero_grad()
             value.backward()
             norm = float(nn.utils.clip_grad_norm_(model.parameters(), clip_norm or math.inf))
             if not (math.isfinite(value.item()) and math.isfinite(norm)):

@@ -4,7 +4,7 @@ import re
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence, pad_packed_sequence, unpack_sequence
@@ -183,6 +183,7 @@ def test_packed_sequences_agree_with_torch(kind, num_layers, bidirectional, leng
     assert_same_gradients(theirs, ours, [x, *parts], expected, found)
 
 
+@settings(max_examples=40)
 @given(lengths=st.lists(st.integers(1, 13), min_size=1, max_size=5))
 @pytest.mark.parametrize("kind", NETWORKS)
 def test_a_packed_sequence_is_read_as_if_it_were_alone(kind, lengths):

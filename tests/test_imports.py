@@ -44,13 +44,20 @@ def test_imports_point_one_way(path):
     assert wrong == []
 
 
-def test_models_load_neither_matplotlib_nor_ipywidgets():
+def test_models_load_neither_matplotlib_nor_ipywidgets_and_their_training_no_compiler():
     program = f"""
 import importlib, sys
 for name in {MODELS!r}:
     importlib.import_module("seqlib." + name)
-    loaded = {{"matplotlib", "ipywidgets"}} & set(sys.modules)
+    loaded = {{"matplotlib", "ipywidgets", "torch._dynamo"}} & set(sys.modules)
     assert not loaded, f"seqlib.{{name}} loads {{loaded}}"
+
+import torch
+model = torch.nn.Linear(3, 2)
+sys.modules["seqlib.training"].fit(
+    model, lambda: model(torch.ones(5, 3)).sum(), steps=2, learning_rate=0.1, clip_norm=1.0, one_cycle=True
+)
+assert "torch._dynamo" not in sys.modules
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

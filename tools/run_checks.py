@@ -3,8 +3,8 @@
 make test       (the same, after making the environment where needed)
 
 The quick groups come first, one after the other, and the first that fails ends it. Of the long ones three run
-at a time, about as long ones side by side: that keeps two cores busy until the end, since the browser often
-waits. What a group says is shown when it is through.
+at a time, since the browser often waits, and the shorter ones begin last: that keeps two cores busy until the
+end. What a group says is shown when it is through.
 """
 
 import os
@@ -31,19 +31,20 @@ PARTS = {
 PYTEST = ("-m", "pytest", "-p", "no:logging")  # nobody reads what is logged, and it is caught for each test
 NOTEBOOKS = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("notebooks/*.ipynb"))
 LANES = 3
+NOTEBOOK_GROUPS = 5
 REST = [f"--ignore={path}" for part in PARTS.values() for path in ("tests/browser", *part)]
 LONG = {
-    "notebooks in a browser": ("-m", "pytest", "tests/browser"),
     **{f"unit tests of {name}": (*PYTEST, "-p", "no:nbval", *part) for name, part in PARTS.items()},
+    "notebooks in a browser": ("-m", "pytest", "tests/browser"),
+    "all other unit tests": (*PYTEST, "tests", *REST),
     **{
-        f"notebooks give the stored outputs, part {lane + 1} of {LANES}": (
+        f"notebooks give the stored outputs, part {group + 1} of {NOTEBOOK_GROUPS}": (
             "-m",
             "pytest",
-            *NOTEBOOKS[lane::LANES],  # of each part of the course some, so that all take about as long
+            *NOTEBOOKS[-1 - group :: -NOTEBOOK_GROUPS],  # of each part of the course some, the longest first
         )
-        for lane in range(LANES)
+        for group in range(NOTEBOOK_GROUPS)
     },
-    "all other unit tests": (*PYTEST, "tests", *REST),
     "types": ("-m", "mypy"),
 }
 # In the browser models are hardly trained, and what they should have learnt is not asserted: another group

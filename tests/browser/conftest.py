@@ -310,11 +310,11 @@ class Shown:
         self._wait_for_another(before)
 
     def _at(self, label: str) -> JSHandle:
-        """A slider and its value, and the picture as it is now, which is long and stays in the browser."""
+        """A slider and its value, and the element with the picture as it is now."""
         return self.slider(label).evaluate_handle(
             """handle => {
                 const root = handle.closest('.seqlib-explorer');
-                const picture = root.querySelector('[role=img]').outerHTML;
+                const picture = root.querySelector('[role=img]');
                 return { handle, value: handle.getAttribute('aria-valuetext'), root, picture };
             }"""
         )
@@ -324,8 +324,9 @@ class Shown:
         self.page.keyboard.press(key)
 
     def _wait_for_another(self, before: JSHandle) -> None:
+        # Another picture is another element: a layer's HTML is only sent where it has changed.
         self.page.wait_for_function(
-            "before => before.root.querySelector('[role=img]').outerHTML !== before.picture",
+            "before => before.root.querySelector('[role=img]') !== before.picture",
             arg=before,
             polling=100,  # and not with each frame, which would take longer than drawing it
         )
