@@ -370,7 +370,7 @@ bottleneck_explorer(by_context, six, edges=[0, 4, 6, 8, 11])
 # A word of caution, though. This isn't a proof that six digits don't fit into eight units: six digits are
 # twenty bits, and a single unit could hold them if it were exact enough. What is measured is how much gets
 # through *after so many training steps*. With four times as many steps, eight units got more than half of the
-# numbers right in one try. A narrow door makes the code harder to find; that is the practical sense of
+# numbers right in two tries. A narrow door makes the code harder to find; that is the practical sense of
 # "bottleneck".
 #
 # ### Does it only remember the end?
