@@ -151,27 +151,33 @@ def tokens_since_3_12(source):
         yield tokenize.TokenInfo(numbers[kind], text, (row, column), (row, column + len(text)), "")
 
 
+@pytest.fixture
+def kinds_since_3_12(monkeypatch):
+    for number, kind in enumerate(("FSTRING_START", "FSTRING_MIDDLE", "FSTRING_END"), 1000):
+        if kind not in tokenize.tok_name.values():
+            monkeypatch.setitem(tokenize.tok_name, number, kind)
+
+
+@pytest.mark.usefixtures("kinds_since_3_12")
 @pytest.mark.parametrize("since_3_12", [False, True], ids=["this Python's tokens", "tokens since 3.12"])
 def test_an_f_string_is_a_string_from_end_to_end_however_python_cuts_it(monkeypatch, since_3_12):
     source = lines(F_STRINGS)
     if since_3_12:
-        for number, kind in enumerate(("FSTRING_START", "FSTRING_MIDDLE", "FSTRING_END"), 1000):
-            if kind not in tokenize.tok_name.values():
-                monkeypatch.setitem(tokenize.tok_name, number, kind)
         monkeypatch.setattr(tokenize, "generate_tokens", lambda readline: tokens_since_3_12(source))
     features = source_features(source)
     assert text_truth(source) == STRINGS
     assert digits(features.depth) == DEPTHS
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="Python 3.11 has other tokens")
-def test_the_tokens_since_3_12_are_those_of_the_real_tokenizer():
+@pytest.mark.usefixtures("kinds_since_3_12")
+def test_the_tokens_since_3_12_are_those_of_the_real_tokenizer_and_older_ones_are_others():
     source = lines(F_STRINGS)
     real = tokenize.generate_tokens(iter(source.splitlines(keepends=True)).__next__)
-    made = tokens_since_3_12(source)
-    for theirs, ours in zip(real, made, strict=True):
-        if theirs.string:  # it is not said where the last two are, which are empty
-            assert theirs[:4] == ours[:4]
+    # It is not said where the last two are, which are empty.
+    theirs, ours = (
+        [token[:4] for token in tokens if token.string] for tokens in (real, tokens_since_3_12(source))
+    )
+    assert (theirs == ours) == (sys.version_info >= (3, 12))
 
 
 @pytest.mark.parametrize(
