@@ -235,8 +235,8 @@ def fit_pairs(
 ) -> History:
     """Train a `Translator` with the settings that suit the course's pairs.
 
-    Gradients clipped to norm 1, and a learning rate that rises to `learning_rate` and falls again; the rest,
-    and the errors, are those of `pair_loss` and `fit`.
+    Batches of `batch_size` pairs, gradients clipped to norm 1, and a learning rate that rises to
+    `learning_rate` and falls again; the rest, and the errors, are those of `pair_loss` and `fit`.
     """
     translator = cast(Translator, model)  # a type for "both" is what Python doesn't have
     return fit(
